@@ -1,0 +1,241 @@
+"""What planning reads and writes: the desired lab, the observed lab, and the steps between them. No I/O, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from labctl.model.lab import Node, Port
+from labctl.recipe import Entry, Recipe
+
+GATEWAY = "_gateway"
+"""The gateway's name among the nodes of a lab; no node of a lab file can have it (it is not a DNS label)."""
+
+Role = Literal["node", "gateway"]
+State = Literal["created", "running", "paused", "restarting", "exited", "dead"]
+
+
+class Verb(StrEnum):
+    """What a step does to the thing it is about."""
+
+    BUILD = "build"
+    CREATE = "create"
+    START = "start"
+    CONFIGURE = "configure"
+    VERIFY = "verify"
+    STOP = "stop"
+    REMOVE = "remove"
+
+
+# ---------------------------------------------------------------- desired
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """The unmodified operating system of a box: pulled as `pull` where a registry answers, else bootstrapped.
+
+    `tag` is where it lies in the engine. `suite` and `include` are what mmdebstrap is asked for.
+    """
+
+    tag: str
+    box: str
+    pull: str
+    suite: str
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BakedImage:
+    """A box with packages and features installed. `tag` is its content address, `context` its whole build context.
+
+    `base` is None when the image is somebody else's (`image:` in the lab file): it is then pulled, never built.
+    """
+
+    tag: str
+    base: BaseImage | None = None
+    context: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredNetwork:
+    """`name` is the lab's name, `engine_name` the engine's, `bridge` the host's interface (at most 15 bytes)."""
+
+    name: str
+    engine_name: str
+    bridge: str
+    subnet: IPv4Network
+    gateway: IPv4Address
+    internal: bool
+    chosen: bool
+    """The subnet was taken from the pool, so another may be taken when it clashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredVolume:
+    """A volume of type local on the node's own engine."""
+
+    name: str
+    engine_name: str
+    reclaim: Literal["Retain", "Delete"]
+    type: str = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredNode:
+    """A node as it shall be. `shape` and `content` are digests (see `plan.digests`).
+
+    `addresses` has every network of the node in attach order; `hosts` are lines for /etc/hosts; `aliases` are the names
+    it answers to in the engine's own DNS; `ports` all have a host port; `volumes` maps a volume's lab name to the
+    engine's. `hostname` is also its name for ssh.
+    """
+
+    name: str
+    engine_name: str
+    hostname: str
+    node: Node
+    image: str
+    shape: str
+    content: str
+    addresses: Mapping[str, IPv4Address]
+    networks: Mapping[str, str]
+    hosts: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    chosen_ports: frozenset[int] = frozenset()
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    role: Role = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A whole lab as it shall be; `directory` is the lab file's, kept on the engine's objects to tell labs apart."""
+
+    lab: str
+    directory: str
+    networks: Mapping[str, DesiredNetwork]
+    volumes: Mapping[str, DesiredVolume]
+    images: Mapping[str, BakedImage]
+    nodes: Mapping[str, DesiredNode]
+
+
+# ---------------------------------------------------------------- observed
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNode:
+    """A node as the engine has it. `health` is the engine's own word, None without a healthcheck.
+
+    `content` is what was last put into it (from the lab's journal; the label of its creation when that is lost).
+    `started` is false when it was created and never started: a previous `up` died there.
+    """
+
+    name: str
+    id: str
+    state: State
+    image: str
+    shape: str
+    content: str
+    addresses: Mapping[str, IPv4Address]
+    ports: tuple[Port, ...] = ()
+    health: Literal["healthy", "unhealthy", "starting"] | None = None
+    exit_code: int | None = None
+    started: bool = True
+    role: Role = "node"
+    group: str = ""
+    provider: str = "docker"
+    kind: Literal["box", "image"] = "box"
+    desktop: str | None = None
+    """Geometry of its desktop (``1280x800``), None without one."""
+    volumes: tuple[str, ...] = ()
+    created: float = 0.0
+    status: str = ""
+    """The engine's own words, e.g. ``Up 3 minutes (healthy)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNetwork:
+    """A network of the lab on the engine. `name` is the lab's name for it, `id` the engine's."""
+
+    name: str
+    id: str
+    engine_name: str
+    subnet: IPv4Network
+    internal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVolume:
+    """A volume of the lab on the engine."""
+
+    name: str
+    engine_name: str
+    type: str
+    reclaim: Literal["Retain", "Delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that is known of one lab on this host, and what others have taken.
+
+    `directories` are those that the lab's objects were made from (more than one means a clash). `images` are the tags
+    of labctl's images in the engine, and of those that the lab's `image:` nodes name, as far as they are there.
+    `taken_subnets` are routes of the host and networks of the engine that are not this lab's; `taken_ports` are
+    (port, protocol) pairs that something else listens on.
+    """
+
+    lab: str
+    nodes: Mapping[str, ObservedNode] = field(default_factory=dict)
+    networks: Mapping[str, ObservedNetwork] = field(default_factory=dict)
+    volumes: Mapping[str, ObservedVolume] = field(default_factory=dict)
+    images: frozenset[str] = frozenset()
+    taken_subnets: tuple[IPv4Network, ...] = ()
+    taken_ports: frozenset[tuple[int, str]] = frozenset()
+    directories: frozenset[str] = frozenset()
+
+
+# ---------------------------------------------------------------- steps
+
+Target = (
+    BaseImage
+    | BakedImage
+    | DesiredNetwork
+    | DesiredVolume
+    | DesiredNode
+    | ObservedNetwork
+    | ObservedVolume
+    | ObservedNode
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do. `id` is ``verb ref``; `because` says why in a few words; `after` are ids that must be done.
+
+    `destroys` is set when something of the user's is lost by it (a container's own files): such a plan is confirmed.
+    """
+
+    verb: Verb
+    ref: str
+    because: str
+    target: Target
+    after: frozenset[str] = frozenset()
+    destroys: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.verb} {self.ref}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in a valid order; empty when the lab is already as desired."""
+
+    lab: str
+    steps: tuple[Step, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)

@@ -1,0 +1,80 @@
+"""The two protocols that a kind of machine has to fulfil; everything a node can do is written once above them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from labctl.plan.model import Desired, DesiredNode, Observed, ObservedNode, Target, Wanted
+from labctl.recipe import Entry
+
+Line = Callable[[str], None]
+"""Takes one line of output, without its newline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished command left: its exit code and bytes."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Shell(Protocol):
+    """A way into one running node."""
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        user: str = "root",
+        stdin: bytes = b"",
+        timeout: float,
+        environment: dict[str, str] | None = None,
+        on_line: Line | None = None,
+    ) -> Result:
+        """Run `command` (an argument vector) and wait. Raises `DeadlineError` after `timeout` seconds.
+
+        With `on_line` every line of both streams is passed on as it comes; the result holds the bytes all the same.
+        """
+
+    def put(self, entries: Collection[Entry]) -> None:
+        """Write files with their owners and modes, directories above them included (root, 0755)."""
+
+    def get(self, path: str) -> bytes:
+        """The content of a file of the node. Raises `NotFoundError`."""
+
+
+class Provider(Protocol):
+    """One kind of machine on one host or cluster.
+
+    Every method raises `HostError`, `ConflictError`, `DeadlineError` or another `LabctlError`; nothing of the SDK's own
+    exceptions passes. Creating and removing are idempotent: a thing that is there, or gone, is no error.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """Raise `HostError` when this host cannot run such machines."""
+
+    def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
+        """All that is there of the lab, reading only. `images` are tags to look for beside labctl's own."""
+
+    def create(
+        self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None
+    ) -> None:
+        """Make a network, volume, image or node (not started). `seed` is put into a node before it first starts."""
+
+    def start(self, node: DesiredNode | ObservedNode) -> None:
+        """Start a node, or continue a paused one."""
+
+    def stop(self, node: ObservedNode, *, timeout: float) -> None:
+        """Stop a node in order; kill it when it has not stopped within `timeout` seconds."""
+
+    def remove(self, target: Target) -> None:
+        """Remove a node (running or not), network or volume of the lab."""
+
+    def shell(self, node: DesiredNode | ObservedNode) -> Shell:
+        """A way into the running node."""
