@@ -1,4 +1,4 @@
-"""Where the files that come with labctl are: inside the installed package, or in the checkout of an editable install."""
+"""Where the files that come with labctl are: in the installed package, or in the checkout of an editable install."""
 
 from __future__ import annotations
 

@@ -199,16 +199,8 @@ class Observed:
 
 # ---------------------------------------------------------------- steps
 
-Target = (
-    BaseImage
-    | BakedImage
-    | DesiredNetwork
-    | DesiredVolume
-    | DesiredNode
-    | ObservedNetwork
-    | ObservedVolume
-    | ObservedNode
-)
+Wanted = BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode
+Target = Wanted | ObservedNetwork | ObservedVolume | ObservedNode
 
 
 @dataclass(frozen=True, slots=True)
