@@ -1,0 +1,269 @@
+"""One lab on disk: keys, secrets, journal, lock. The only module that names paths below labctl's home.
+
+Nothing here is needed to see or to take down a lab (labels on the engine's objects are the state); when the directory
+is lost, `up` makes new keys and passwords and puts them into the nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from labctl.errors import BusyError
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSecrets:
+    """What only one node has. `token` opens its desktop through the gateway, `view_token` to look only.
+
+    VNC passwords have 8 characters, all that the protocol uses. `host_key` is an OpenSSH private key.
+    """
+
+    vnc_password: str = field(repr=False)
+    vnc_view_password: str = field(repr=False)
+    token: str = field(repr=False)
+    view_token: str = field(repr=False)
+    host_key: str = field(repr=False)
+    host_key_public: str
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """labctl's own directory: ``LABCTL_HOME``, else the platform's state directory of the user who runs it."""
+    if given := environ.get("LABCTL_HOME"):
+        return Path(given).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("labctl", appauthor=False))
+
+
+def cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where rebuildable things (downloads, half-made base images) lie."""
+    if given := environ.get("LABCTL_HOME"):
+        return Path(given).expanduser().absolute() / "cache"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("labctl", appauthor=False))
+
+
+def known_labs(root: Path) -> list[str]:
+    """Names of the labs that have a directory below `root` (labctl's home), sorted."""
+    labs = root / "labs"
+    return sorted(entry.name for entry in labs.iterdir() if entry.is_dir()) if labs.is_dir() else []
+
+
+class LabDirectory:
+    """The files of one lab below labctl's home. Nothing is created until it is needed; all of it is 0700/0600."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.name = name
+        self.path = root / "labs" / name
+        self.key = self.path / "id_ed25519"
+        self.ssh_config = self.path / "ssh_config"
+        self.known_hosts = self.path / "known_hosts"
+        self.log = self.path / "labctl.log"
+        self._locks = root / "locks"
+        self._secrets = self.path / "secrets.json"
+        self._journal = self.path / "journal.json"
+        self._source = self.path / "source.json"
+
+    @property
+    def exists(self) -> bool:
+        return self.path.is_dir()
+
+    # ------------------------------------------------------------ lock
+
+    @contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Hold the lab for `command`. Raises `BusyError`, naming who holds it, when another labctl works on it.
+
+        The lock is the kernel's: it is gone with the process, however that ends.
+        """
+        import filelock
+
+        _private_directory(self._locks)
+        path = self._locks / f"{self.name}.lock"
+        lock = filelock.FileLock(path, timeout=0, mode=0o600)
+        holder = path.with_suffix(".json")
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise BusyError(f"another labctl works on lab {self.name}", details=[_holder(holder)], hint=_WAIT) from None
+        try:
+            _write(holder, json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            if not self.path.exists():
+                path.unlink(missing_ok=True)
+            lock.release()
+
+    # ------------------------------------------------------------ keys and secrets
+
+    def public_key(self) -> str:
+        """The lab's public ssh key, one line; the pair is made when it is not there."""
+        public = self.key.with_suffix(".pub")
+        if not (self.key.is_file() and public.is_file()):
+            private_text, public_text = _key_pair(f"labctl-{self.name}")
+            _private_directory(self.path)
+            _write(public, public_text + "\n")
+            _write(self.key, private_text)
+        return public.read_text().strip()
+
+    def secrets(self, *nodes: str) -> dict[str, NodeSecrets]:
+        """The secrets of the named nodes, made and kept when they are new. An unreadable file is made anew."""
+        known = self._read(self._secrets)
+        kept: dict[str, Any] = known.setdefault("nodes", {})
+        new = [node for node in nodes if not _complete(kept.get(node))]
+        for node in new:
+            host_key, host_key_public = _key_pair(node)
+            kept[node] = asdict(
+                NodeSecrets(
+                    vnc_password=secrets.token_urlsafe(6),
+                    vnc_view_password=secrets.token_urlsafe(6),
+                    token=secrets.token_urlsafe(24),
+                    view_token=secrets.token_urlsafe(24),
+                    host_key=host_key,
+                    host_key_public=host_key_public,
+                )
+            )
+        if new:
+            _private_directory(self.path)
+            _write(self._secrets, json.dumps(known))
+        return {node: NodeSecrets(**kept[node]) for node in nodes}
+
+    def page_token(self) -> str:
+        """The token of the lab's page that lists all desktops."""
+        known = self._read(self._secrets)
+        if not isinstance(known.get("page"), str):
+            known["page"] = secrets.token_urlsafe(24)
+            _private_directory(self.path)
+            _write(self._secrets, json.dumps(known))
+        token: str = known["page"]
+        return token
+
+    # ------------------------------------------------------------ journal
+
+    def contents(self) -> dict[str, str]:
+        """What was last put into each container: engine id → content digest."""
+        kept = self._read(self._journal).get("contents", {})
+        return {str(key): str(value) for key, value in kept.items()} if isinstance(kept, dict) else {}
+
+    def record_contents(self, contents: Mapping[str, str]) -> None:
+        """Keep `contents` (engine id → content digest) for the next run."""
+        _private_directory(self.path)
+        _write(self._journal, json.dumps({"contents": dict(contents)}))
+
+    def remember_source(self, files: list[str], directory: str) -> None:
+        """Keep which files (absolute) the lab was made from."""
+        text = json.dumps({"files": files, "directory": directory})
+        if not self._source.is_file() or self._source.read_text() != text:
+            _private_directory(self.path)
+            _write(self._source, text)
+
+    def source(self) -> tuple[list[str], str] | None:
+        """The files and the directory the lab was made from; None when that is not known."""
+        kept = self._read(self._source)
+        files, directory = kept.get("files"), kept.get("directory")
+        if isinstance(files, list) and isinstance(directory, str):
+            return [str(file) for file in files], directory
+        return None
+
+    # ------------------------------------------------------------ ssh
+
+    def write_ssh_config(self, addresses: Mapping[str, str], keys: Mapping[str, str]) -> None:
+        """Write `ssh_config` and `known_hosts`: one ``Host`` per node, its bare name; `keys` are public host keys."""
+        blocks = [_ssh_block(node, address, self) for node, address in addresses.items()]
+        hosts = [f"{node} {' '.join(keys[node].split()[:2])}" for node in addresses if node in keys]
+        _private_directory(self.path)
+        for path, text in ((self.ssh_config, "\n".join(blocks)), (self.known_hosts, "".join(f"{h}\n" for h in hosts))):
+            if not path.is_file() or path.read_text() != text:
+                _write(path, text)
+
+    # ------------------------------------------------------------ the whole
+
+    def append_log(self) -> IO[str]:
+        """The lab's log, open for appending."""
+        _private_directory(self.path)
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8")
+
+    def remove(self) -> None:
+        """Remove all files of the lab."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            data = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+_WAIT = "wait until it is done, or stop that process"
+
+
+def _holder(path: Path) -> str:
+    try:
+        data = json.loads(path.read_text())
+        since = time.strftime("%H:%M:%S", time.localtime(data["since"]))
+        return f"`labctl {data['command']}`, process {data['pid']}, since {since}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it started just now"
+
+
+def _complete(kept: object) -> bool:
+    return isinstance(kept, dict) and set(kept) == set(NodeSecrets.__dataclass_fields__)
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole, readable by its owner alone: a reader sees the old text or the new, never half."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _key_pair(comment: str) -> tuple[str, str]:
+    """A new ed25519 key: the private part in OpenSSH's format, the public part as one line."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return private, f"{public} {comment}"
+
+
+def _ssh_block(node: str, address: str, lab: LabDirectory) -> str:
+    return "\n".join(
+        (
+            f"Host {node}",
+            f"  HostName {address}",
+            "  User lab",
+            f"  IdentityFile {shlex.quote(str(lab.key))}",
+            "  IdentitiesOnly yes",
+            f"  HostKeyAlias {node}",
+            f"  UserKnownHostsFile {shlex.quote(str(lab.known_hosts))}",
+            "  GlobalKnownHostsFile none",
+            "  StrictHostKeyChecking yes",
+            "",
+        )
+    )
