@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -98,6 +99,18 @@ class Facts:
     host_key_public: bytes = b""
     vnc_password: str = field(default="", repr=False)
     vnc_view_password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the host needs to reach the outside, and its builds and nodes therefore too.
+
+    `certificates` are the CA certificates that an administrator added to the host's own, PEM, one each, sorted.
+    `proxies` maps variables in lower case (``http_proxy``, ``no_proxy``) to their values, which may hold a password.
+    """
+
+    certificates: tuple[bytes, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def _join(first: tuple[T, ...], second: tuple[T, ...]) -> tuple[T, ...]:
