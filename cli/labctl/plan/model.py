@@ -37,7 +37,7 @@ class Verb(StrEnum):
 class BaseImage:
     """The unmodified operating system of a box: pulled as `pull` where a registry answers, else bootstrapped.
 
-    `tag` is where it lies in the engine. `suite` and `include` are what mmdebstrap is asked for.
+    `tag` is where it lies in the engine. `suite`, `include` and `variant` are what mmdebstrap is asked for.
     """
 
     tag: str
@@ -45,6 +45,7 @@ class BaseImage:
     pull: str
     suite: str
     include: tuple[str, ...] = ()
+    variant: str = "minbase"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,23 @@ class Observed:
     taken_subnets: tuple[IPv4Network, ...] = ()
     taken_ports: frozenset[tuple[int, str]] = frozenset()
     directories: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedLab:
+    """One lab among all that are on the host: counts only. `created` is in seconds since the epoch, 0.0 if unknown.
+
+    A lab without nodes is one whose `up` or `down` was ended half way, or that has only volumes left to keep.
+    """
+
+    name: str
+    directories: frozenset[str]
+    nodes: int = 0
+    running: int = 0
+    networks: int = 0
+    volumes: int = 0
+    created: float = 0.0
+    providers: frozenset[str] = frozenset({"docker"})
 
 
 # ---------------------------------------------------------------- steps
