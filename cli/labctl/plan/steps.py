@@ -50,8 +50,10 @@ def plan_down(observed: Observed, *, volumes: bool) -> Plan:
         for node in observed.nodes.values()
     ]
     gone = frozenset(step.id for step in steps)
-    for network in observed.networks.values():
-        steps.append(Step(Verb.REMOVE, f"network/{network.name}", "the lab goes down", network, gone))
+    steps += [
+        Step(Verb.REMOVE, f"network/{network.name}", "the lab goes down", network, gone)
+        for network in observed.networks.values()
+    ]
     for volume in observed.volumes.values():
         if volumes or volume.reclaim == "Delete":
             because = "asked for" if volume.reclaim == "Retain" else "reclaim: Delete"
@@ -209,7 +211,7 @@ def _finished(node: Node, known: ObservedNode) -> bool:
 
 
 def restrict(desired: Desired, names: Collection[str]) -> Desired:
-    """Only the named nodes and what they wait for, with their networks, volumes and the gateway if one has a desktop."""
+    """Only the named nodes and what they wait for, with networks, volumes and the gateway to their desktops."""
     keep: set[str] = set()
     queue = list(names)
     while queue:

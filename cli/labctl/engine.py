@@ -1,0 +1,159 @@
+"""Runs a plan: every step as soon as what it waits for is done, in parallel, deciding nothing.
+
+A failed step skips only the steps that wait for it. Steps that only wait (verify) do not take a worker away from
+steps that make the engine work.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from labctl.errors import LabctlError
+from labctl.events import Emit, StepEnded, StepOutput, StepStarted
+from labctl.plan.model import Plan, Step, Verb
+
+WORKERS = 4
+"""Steps that keep the engine busy at once: more bring nothing on small machines and little on large ones."""
+
+GRACE = 8.0
+"""Seconds that an interrupted run gives to steps under way."""
+
+Action = Callable[[Step, Callable[[str], None]], None]
+"""Carries out one step; the second argument takes lines of output."""
+
+
+class Interrupted(Exception):
+    """Raised inside a step whose run was interrupted."""
+
+
+@dataclass
+class Outcome:
+    """What became of a plan: the ids done, the errors of those that failed, and what was skipped because of which."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, Exception] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def execute(
+    plan: Plan,
+    action: Action,
+    emit: Emit,
+    *,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.time,
+    workers: int = WORKERS,
+) -> Outcome:
+    """Run all steps of `plan` and return what became of them; errors of steps are in the outcome, not raised.
+
+    An interrupt of the main thread begins no new step, tells those under way to end (`stop` is set, which they see at
+    their next line of output or turn of waiting), gives them `GRACE` seconds to take back what is half done, and is
+    then passed on.
+    """
+    run = _Run(plan, action, emit, clock, threading.Semaphore(workers), stop or threading.Event())
+    return run.all()
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        action: Action,
+        emit: Emit,
+        clock: Callable[[], float],
+        slots: threading.Semaphore,
+        stop: threading.Event,
+    ) -> None:
+        self.steps = {step.id: step for step in plan.steps}
+        self.action, self.emit, self.clock, self.slots = action, emit, clock, slots
+        self.outcome = Outcome()
+        self.finished: queue.SimpleQueue[tuple[Step, float, BaseException | None]] = queue.SimpleQueue()
+        self.stopping = stop
+        self.under_way = 0
+
+    def all(self) -> Outcome:
+        order = TopologicalSorter({step.id: step.after for step in self.steps.values()})
+        order.prepare()
+        try:
+            while order.is_active():
+                for name in order.get_ready():
+                    if self.begin(self.steps[name]):
+                        self.under_way += 1
+                    else:
+                        order.done(name)
+                if self.under_way:
+                    step, seconds, error = self.finished.get()
+                    self.under_way -= 1
+                    self.end(step, seconds, error)
+                    order.done(step.id)
+        except BaseException:
+            self.stopping.set()
+            self.drain()
+            raise
+        return self.outcome
+
+    def drain(self) -> None:
+        """Wait for the steps under way, at most `GRACE` seconds."""
+        end = time.monotonic() + GRACE
+        while self.under_way and (left := end - time.monotonic()) > 0:
+            try:
+                self.finished.get(timeout=left)
+            except queue.Empty:
+                return
+            self.under_way -= 1
+
+    def line(self, step: Step, text: str) -> None:
+        if self.stopping.is_set():
+            raise Interrupted
+        self.emit(StepOutput(step.id, step.ref, text, self.clock()))
+
+    def begin(self, step: Step) -> bool:
+        """Start the step in a thread of its own, unless something that it waits for did not succeed."""
+        cause = next((each for each in sorted(step.after) if each not in self.outcome.done), None)
+        if cause is not None:
+            root = self.outcome.skipped.get(cause, cause)
+            self.outcome.skipped[step.id] = root
+            self.emit(
+                StepEnded(step.id, step.verb, step.ref, "skipped", 0.0, self.clock(), error=f"{root} did not succeed")
+            )
+            return False
+        threading.Thread(target=self.work, args=(step,), name=step.id, daemon=True).start()
+        return True
+
+    def work(self, step: Step) -> None:
+        error: BaseException | None = None
+        start = time.monotonic()
+        waits_only = step.verb is Verb.VERIFY
+        if not waits_only:
+            self.slots.acquire()
+        try:
+            if self.stopping.is_set():
+                return
+            start = time.monotonic()
+            self.emit(StepStarted(step.id, step.verb, step.ref, self.clock()))
+            self.action(step, lambda text: self.line(step, text))
+        except BaseException as caught:  # noqa: BLE001 - handed to the main thread, which decides
+            error = caught
+        finally:
+            if not waits_only:
+                self.slots.release()
+            self.finished.put((step, time.monotonic() - start, error))
+
+    def end(self, step: Step, seconds: float, error: BaseException | None) -> None:
+        if error is None:
+            self.outcome.done.append(step.id)
+            self.emit(StepEnded(step.id, step.verb, step.ref, "done", seconds, self.clock()))
+            return
+        if not isinstance(error, Exception):
+            raise error
+        self.outcome.failed[step.id] = error
+        details = error.details if isinstance(error, LabctlError) else ()
+        hint = error.hint if isinstance(error, LabctlError) else None
+        self.emit(
+            StepEnded(step.id, step.verb, step.ref, "failed", seconds, self.clock(), str(error), tuple(details), hint)
+        )

@@ -1,0 +1,157 @@
+"""Waiting until a node can be used: its probes hold and its healthcheck is content. Every wait ends by a deadline."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from labctl.errors import DeadlineError, LabctlError
+from labctl.plan.model import DesiredNode, Observed, ObservedNode
+from labctl.providers.base import Shell
+from labctl.recipe import Probe
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
+"""Seconds between two tries: short at first, since most nodes are ready within a fifth of a second."""
+
+
+class NotReadyError(LabctlError):
+    """The node cannot become ready: it ended, or it goes round in restarts."""
+
+
+@dataclass
+class Watch:
+    """What the engine says of the lab's nodes, asked at most every `interval` seconds whoever wants to know."""
+
+    look: Callable[[], Observed]
+    interval: float = 0.3
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last: Observed | None = None
+    _time: float = 0.0
+
+    def node(self, name: str) -> ObservedNode | None:
+        """The node as it was at most `interval` seconds ago; None when it is not there."""
+        with self._lock:
+            if self._last is None or time.monotonic() - self._time > self.interval:
+                self._last = self.look()
+                self._time = time.monotonic()
+            return self._last.nodes.get(name)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What every wait needs: the engine's word, a shell for scripts, the end (monotonic seconds), the interrupt."""
+
+    watch: Watch
+    shell: Callable[[DesiredNode], Shell]
+    logs: Callable[[DesiredNode], list[str]]
+    end: float
+    stop: threading.Event
+
+
+def ready(node: DesiredNode, waiting: Waiting, *, fresh: bool, completed: bool = False) -> None:
+    """Return when `node` is ready; `fresh` also asks the probes that run a script in the node.
+
+    `completed` waits for a container that ends with exit code 0 instead. Raises `DeadlineError` naming what was waited
+    for, `NotReadyError` when the node ended or restarts again and again.
+    """
+    if completed:
+        _completed(node, waiting)
+        return
+    for probe in node.recipe.probes:
+        _probe(node, probe, waiting, fresh=fresh)
+    if node.node.healthcheck is not None or node.node.image is not None:
+        _healthy(node, waiting)
+
+
+def greets(address: IPv4Address, probe: Probe, timeout: float) -> bool:
+    """Whether a connection to the probe's port is greeted as it says within `timeout` seconds."""
+    assert probe.port is not None
+    try:
+        with socket.create_connection((str(address), probe.port), timeout=timeout) as connection:
+            if not probe.banner:
+                return True
+            return connection.recv(len(probe.banner)).startswith(probe.banner)
+    except OSError:
+        return False
+
+
+def _probe(node: DesiredNode, probe: Probe, waiting: Waiting, *, fresh: bool) -> None:
+    address = next(iter(node.addresses.values()), None)
+    if probe.port is not None and address is not None:
+        _until(node, probe.description, probe.hint, waiting, lambda left: greets(address, probe, min(left, 2.0)))
+    if fresh and probe.script is not None:
+        shell = waiting.shell(node)
+        script = ("/bin/sh", "-c", probe.script)
+
+        def holds(left: float) -> bool:
+            return shell.run(script, timeout=min(max(left, 1.0), 30.0)).code == 0
+
+        _until(node, probe.description, probe.hint, waiting, holds)
+
+
+def _until(node: DesiredNode, what: str, hint: str, waiting: Waiting, holds: Callable[[float], bool]) -> None:
+    pause, looked = FIRST_PAUSE, time.monotonic()
+    while True:
+        left = waiting.end - time.monotonic()
+        if left > 0 and holds(left):
+            return
+        if time.monotonic() - looked > 1.0:
+            looked = time.monotonic()
+            _still_there(node, waiting)
+        _pause(node, what, hint, waiting, pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _pause(node: DesiredNode, what: str, hint: str | None, waiting: Waiting, seconds: float) -> None:
+    if waiting.stop.wait(seconds):
+        raise NotReadyError(f"interrupted while waiting for {what} of {node.hostname}")
+    if time.monotonic() >= waiting.end:
+        raise DeadlineError(f"{node.hostname}: no {what} in time", details=waiting.logs(node), hint=hint)
+
+
+def _still_there(node: DesiredNode, waiting: Waiting) -> ObservedNode:
+    known = waiting.watch.node(node.name)
+    if known is None:
+        raise NotReadyError(f"{node.hostname} is gone", hint="somebody removed it; run `labctl up` again")
+    if known.state in ("exited", "dead"):
+        raise NotReadyError(
+            f"{node.hostname} ended with exit code {known.exit_code}",
+            details=waiting.logs(node),
+            hint=f"see `labctl logs {node.hostname}`",
+        )
+    return known
+
+
+def _healthy(node: DesiredNode, waiting: Waiting) -> None:
+    """Running, and healthy when it has a healthcheck (its image may bring one)."""
+    restarts = 0
+    while True:
+        known = waiting.watch.node(node.name)
+        if known is not None and known.state == "exited" and known.exit_code == 0 and node.node.image is not None:
+            return
+        known = _still_there(node, waiting)
+        if known.state == "running" and known.health in (None, "healthy"):
+            return
+        restarts += known.state == "restarting"
+        if restarts > 8:
+            raise NotReadyError(
+                f"{node.hostname} ends and is started again and again (exit code {known.exit_code})",
+                details=waiting.logs(node),
+                hint="if it is to run only once, let another node wait for it with `condition: completed`",
+            )
+        _pause(
+            node, "good word of the healthcheck", f"see `labctl logs {node.hostname}`", waiting, waiting.watch.interval
+        )
+
+
+def _completed(node: DesiredNode, waiting: Waiting) -> None:
+    while True:
+        known = waiting.watch.node(node.name)
+        if known is not None and known.state == "exited" and known.exit_code == 0:
+            return
+        _still_there(node, waiting)
+        _pause(node, "end", f"see `labctl logs {node.hostname}`", waiting, waiting.watch.interval)
