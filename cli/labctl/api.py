@@ -1,0 +1,153 @@
+"""A lab that is there: found by its file or its name, seen through the engine's labels, its nodes within reach."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labctl.errors import InvalidLabError, LabctlError, NotFoundError
+from labctl.lab import LabDirectory, home, known_labs
+from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedNode
+
+if TYPE_CHECKING:
+    from labctl.model.lab import Lab
+    from labctl.providers.base import Provider, Shell
+    from labctl.source.load import Loaded
+
+
+def load(files: Sequence[str] | None, *, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """The lab file(s) given, or the one found in the working directory or above. Raises `InvalidLabError`."""
+    import sys
+
+    from labctl.probe.user import invoking_user
+    from labctl.source.load import load as read
+
+    return read(files, cwd=Path.cwd(), stdin=sys.stdin, environ=environ, home=invoking_user(environ).home)
+
+
+def load_lab(files: Sequence[str] | None) -> Lab:
+    """The resolved lab of `load`."""
+    return load(files).lab
+
+
+def provider_of(lab: str) -> Provider:
+    """The provider that runs the nodes of the lab (containers on this host's engine, in this version)."""
+    from labctl.providers.docker import Docker
+
+    return Docker()
+
+
+def find_lab(files: Sequence[str] | None, name: str | None) -> str:
+    """The name of the lab that is meant: `name`, else that of the file given or found here.
+
+    A file that no longer says which lab it is (changed, broken, gone) still leads to the lab that was made from its
+    directory. Raises the file's own error when there is none.
+    """
+    if name is not None:
+        return name
+    try:
+        return load_lab(files).name
+    except (InvalidLabError, NotFoundError, LabctlError) as error:
+        directory = _directory_of(files)
+        made_here = [each for each in known_labs(home()) if _made_in(LabDirectory(home(), each), directory) is not None]
+        if len(made_here) == 1:
+            return made_here[0]
+        if made_here:
+            raise LabctlError(
+                "more than one lab was made from this directory",
+                details=[", ".join(made_here)],
+                hint="say which with --name",
+            ) from error
+        raise
+
+
+def open_lab(name: str) -> RunningLab:
+    """The lab of that name as it is now, reading only. Raises `NotFoundError` when nothing of it is on this host."""
+    provider = provider_of(name)
+    observed = provider.observe(name)
+    if not (observed.nodes or observed.networks or observed.volumes):
+        raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one")
+    return RunningLab(name, provider, observed, LabDirectory(home(), name))
+
+
+@dataclass
+class RunningLab:
+    """One lab as it was when it was opened."""
+
+    name: str
+    provider: Provider
+    observed: Observed
+    directory: LabDirectory
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Every name that stands for nodes: a node's own, and a group's for all its copies."""
+        names: dict[str, list[str]] = {}
+        for node in self.observed.nodes.values():
+            if node.name != GATEWAY:
+                names.setdefault(node.name, []).append(node.name)
+                if node.group and node.group != node.name:
+                    names.setdefault(node.group, []).append(node.name)
+        return names
+
+    def node(self, name: str) -> ObservedNode:
+        """The one node of that name. Raises `NotFoundError` with the nearest name."""
+        found = self.nodes([name])
+        if len(found) > 1:
+            raise NotFoundError(
+                f"{name} is a group of lab {self.name}, not one node",
+                details=[", ".join(node.name for node in found)],
+                hint="name one of them",
+            )
+        return found[0]
+
+    def nodes(self, names: Sequence[str] = ()) -> list[ObservedNode]:
+        """The named nodes, each once, a group's name standing for its copies; all nodes when none is named."""
+        if not names:
+            return [node for node in self.observed.nodes.values() if node.name != GATEWAY]
+        found: dict[str, ObservedNode] = {}
+        for name in names:
+            if name not in self.groups:
+                near = get_close_matches(name, self.groups, n=1)
+                raise NotFoundError(
+                    f"lab {self.name} has no node {name}",
+                    details=[f"nodes: {', '.join(self.groups) or 'none'}"],
+                    hint=f"did you mean {near[0]}?" if near else None,
+                )
+            found |= {each: self.observed.nodes[each] for each in self.groups[name]}
+        return list(found.values())
+
+    def shell(self, node: DesiredNode | ObservedNode) -> Shell:
+        """A way into the running node."""
+        return self.provider.shell(node)
+
+    def address(self, node: ObservedNode) -> IPv4Address:
+        """The address at which this host reaches the node. Raises `LabctlError` for a node without network."""
+        for address in node.addresses.values():
+            return address
+        raise LabctlError(f"{node.name} is on no network", hint="give it one with `networks:`")
+
+    @property
+    def gateway_port(self) -> int | None:
+        """The port of 127.0.0.1 at which the lab's desktops are; None without desktops."""
+        gateway = self.observed.nodes.get(GATEWAY)
+        return gateway.ports[0].host if gateway is not None and gateway.ports else None
+
+
+def _directory_of(files: Sequence[str] | None) -> Path:
+    given = [file for file in files or () if file != "-"]
+    return Path(given[0]).absolute().parent if given else Path.cwd()
+
+
+def _made_in(lab: LabDirectory, directory: Path) -> Path | None:
+    source = lab.source()
+    if source is None:
+        return None
+    made = Path(source[1])
+    return made if directory == made or made in directory.parents else None
