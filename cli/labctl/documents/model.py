@@ -195,7 +195,34 @@ class VersionDocument:
     platform: str
 
 
-Document = StatusDocument | LabsDocument | InspectDocument | PlanDocument | UpDocument | VersionDocument
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingDocument:
+    """One thing that the host has, or has not. `missing`: such labs cannot run; `limited`: not everything works.
+
+    `fix` are the commands, as root, that `labctl doctor --fix` runs for it.
+    """
+
+    id: str
+    title: str
+    status: Literal["ok", "missing", "limited", "unknown"]
+    evidence: str
+    remedy: str | None
+    packages: list[str]
+    fix: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDocument:
+    """What a host can and cannot do: ``labctl doctor``. `able` says whether labs of the `providers` can run."""
+
+    version: Literal[1] = 1
+    kind: Literal["host"] = "host"
+    providers: list[Literal["docker", "vagrant"]]
+    able: bool
+    findings: list[FindingDocument]
+
+
+Document = StatusDocument | LabsDocument | InspectDocument | PlanDocument | UpDocument | VersionDocument | HostDocument
 
 
 def plain(document: Document) -> dict[str, Any]:
@@ -215,6 +242,8 @@ def names(document: Document) -> list[str]:
             return [lab.name for lab in labs]
         case PlanDocument(steps=steps):
             return [step.ref for step in steps]
+        case HostDocument(findings=findings):
+            return [finding.id for finding in findings if finding.status != "ok"]
         case VersionDocument(labctl=version):
             return [version]
 

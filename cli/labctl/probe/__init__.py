@@ -1,0 +1,1 @@
+"""What this host can and cannot do, as values: asked in parallel, each question with a deadline, changing nothing."""
