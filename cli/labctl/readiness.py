@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -155,3 +155,21 @@ def _completed(node: DesiredNode, waiting: Waiting) -> None:
             return
         _still_there(node, waiting)
         _pause(node, "end", f"see `labctl logs {node.hostname}`", waiting, waiting.watch.interval)
+
+
+def all_ready(nodes: Sequence[DesiredNode], waiting: Waiting) -> dict[str, Exception]:
+    """Wait for nodes that were running before; returns the error of each that is not ready, by name."""
+    errors: dict[str, Exception] = {}
+
+    def one(node: DesiredNode) -> None:
+        try:
+            ready(node, waiting, fresh=False)
+        except Exception as error:  # noqa: BLE001 - collected for all nodes
+            errors[node.name] = error
+
+    threads = [threading.Thread(target=one, args=(node,), daemon=True) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
+from labctl import features
 from labctl.model.lab import Node
 from labctl.plan.model import (
     GATEWAY,
@@ -194,7 +195,7 @@ class _Draft:
 def needs_configuring(wanted: DesiredNode) -> bool:
     """The node has something that is done inside it after its start, beyond what was put into it before."""
     node = wanted.node
-    return node.image is None and bool(node.users or node.run or node.services or node.files)
+    return node.image is None and features.apply_needed(node)
 
 
 def _must_be_new(wanted: DesiredNode, known: ObservedNode) -> str | None:

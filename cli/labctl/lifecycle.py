@@ -1,0 +1,315 @@
+"""What `up`, `down`, `start` and `stop` do: observe, plan, execute, wait. The engine is asked once and told once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labctl.api import provider_of
+from labctl.engine import Outcome, execute
+from labctl.errors import (
+    ConflictError,
+    DeadlineError,
+    HostError,
+    LabctlError,
+    NotFoundError,
+    PartlyUpError,
+)
+from labctl.events import Emit, Notice, PlanReady
+from labctl.lab import LabDirectory, home
+from labctl.plan.model import GATEWAY, Desired, Observed, ObservedNode, Plan, Step, Verb
+from labctl.plan.steps import needs_configuring, node_ref, plan_down, plan_up, restrict
+
+if TYPE_CHECKING:
+    from labctl.model.lab import Lab
+    from labctl.plan.desired import Making
+    from labctl.providers.base import Provider
+
+ATTEMPTS = 5
+"""How often `up` plans anew when somebody else took a subnet or port that it had chosen."""
+
+Confirm = Callable[[Plan], None]
+"""Asks before something is destroyed; raises `UsageError` when the answer is no."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with what it was made from."""
+
+    desired: Desired
+    observed: Observed
+    plan: Plan
+
+
+@dataclass
+class Up:
+    """What `up` left: the plan, what became of it, and the nodes that did not become ready."""
+
+    planned: Planned
+    outcome: Outcome
+    unready: dict[str, Exception] = field(default_factory=dict)
+
+    def raise_for_failures(self) -> None:
+        """Raise what the exit code follows from: nothing, a timeout, a partly made lab, or the one error of all."""
+        errors = {**self.outcome.failed, **self.unready}
+        if not errors:
+            return
+        late = all(isinstance(error, DeadlineError) for error in errors.values())
+        names = sorted({each.partition(" ")[2].removeprefix("node/") for each in errors})
+        nodes = {node_ref(name) for name in self.planned.desired.nodes if name != GATEWAY}
+        lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
+        first = next(iter(errors.values()))
+        details = [f"{each}: {error}" for each, error in errors.items()]
+        hint = first.hint if isinstance(first, LabctlError) else None
+        if late:
+            raise DeadlineError(f"not healthy in time: {', '.join(names)}", details=details, hint=hint)
+        if lost != nodes:
+            raise PartlyUpError(f"failed: {', '.join(names)}; the rest of the lab runs", details=details, hint=hint)
+        raise first
+
+
+def plan(lab: Lab, *, nodes: Collection[str] = ()) -> Planned:
+    """What `up` would do, reading only."""
+    return _plan(lab, provider_of(lab.name), LabDirectory(home(), lab.name), nodes)
+
+
+def up(
+    lab: Lab,
+    *,
+    files: Sequence[Path] = (),
+    nodes: Collection[str] = (),
+    emit: Emit,
+    confirm: Confirm,
+    timeout: float,
+    wait: bool = True,
+) -> Up:
+    """Bring the lab (or `nodes` of it and what they wait for) to what its file says, within `timeout` seconds.
+
+    Errors of single steps are in the result; `raise_for_failures` turns them into one.
+    """
+    from labctl.probe.trust import host_trust
+    from labctl.readiness import all_ready
+    from labctl.work import Work
+
+    end = time.monotonic() + timeout
+    directory = LabDirectory(home(), lab.name)
+    provider = provider_of(lab.name)
+    _refuse_unbuilt(lab, nodes)
+    with directory.lock("up"):
+        avoid: list[ConflictError] = []
+        while True:
+            planned = _plan(lab, provider, directory, nodes, avoid)
+            work = Work(lab, planned, provider, directory, host_trust(), end)
+            emit(PlanReady(lab.name, tuple((s.id, s.verb, s.ref, s.because) for s in planned.plan.steps)))
+            if any(step.destroys for step in planned.plan.steps):
+                confirm(planned.plan)
+            directory.remember_source([str(file) for file in files], str(lab.directory))
+            steps = planned.plan if wait else _without_waiting(planned.plan)
+            outcome = execute(steps, work.carry_out, emit, stop=work.stop)
+            work.keep()
+            clash = _retriable(outcome)
+            if clash is None or len(avoid) >= ATTEMPTS or time.monotonic() > end:
+                break
+            avoid.append(clash)
+            emit(Notice(f"{clash.message}: choosing another", "warning"))
+        unready = all_ready(work.unchanged(), work.waiting()) if wait else {}
+        return Up(planned, outcome, {f"verify {node_ref(name)}": error for name, error in unready.items()})
+
+
+def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> tuple[Outcome, tuple[str, ...]]:
+    """Remove all of the lab but its Retain volumes (with `volumes` those too); returns what is left of these.
+
+    Needs neither the lab file nor the lab's directory. Raises `NotFoundError` unless `missing_ok`.
+    """
+    directory = LabDirectory(home(), name)
+    provider = provider_of(name)
+    from labctl.work import take_down
+
+    with directory.lock("down"):
+        observed = provider.observe(name)
+        there = bool(observed.nodes or observed.networks or observed.volumes)
+        if not there and not directory.exists and not missing_ok:
+            raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs")
+        steps = plan_down(observed, volumes=volumes)
+        emit(PlanReady(name, tuple((s.id, s.verb, s.ref, s.because) for s in steps.steps)))
+        outcome = execute(steps, lambda step, _: take_down(step, provider), emit)
+        kept = tuple(
+            volume.name for volume in observed.volumes.values() if f"remove volume/{volume.name}" not in outcome.done
+        )
+        if not outcome.failed and not outcome.skipped:
+            directory.remove()
+        return outcome, kept
+
+
+def stop(name: str, nodes: Sequence[ObservedNode], *, emit: Emit, timeout: float) -> Outcome:
+    """Stop nodes in order, each killed after `timeout` seconds; they keep their names, addresses and files."""
+    provider = provider_of(name)
+    running = [node for node in nodes if node.state in ("running", "paused", "restarting")]
+    steps = tuple(Step(Verb.STOP, node_ref(node.name), "asked for", node) for node in running)
+
+    def act(step: Step, _: Callable[[str], None]) -> None:
+        assert isinstance(step.target, ObservedNode)
+        provider.stop(step.target, timeout=timeout)
+
+    with LabDirectory(home(), name).lock("stop"):
+        return execute(Plan(name, steps), act, emit)
+
+
+def start(name: str, nodes: Sequence[ObservedNode], *, emit: Emit) -> Outcome:
+    """Start nodes as they are, without looking at the lab file."""
+    provider = provider_of(name)
+    steps = tuple(Step(Verb.START, node_ref(n.name), "asked for", n) for n in nodes if n.state != "running")
+
+    def act(step: Step, _: Callable[[str], None]) -> None:
+        assert isinstance(step.target, ObservedNode)
+        provider.start(step.target)
+
+    with LabDirectory(home(), name).lock("start"):
+        return execute(Plan(name, steps), act, emit)
+
+
+# ---------------------------------------------------------------- planning
+
+
+def _plan(
+    lab: Lab,
+    provider: Provider,
+    directory: LabDirectory,
+    names: Collection[str],
+    avoid: Collection[ConflictError] = (),
+) -> Planned:
+    from labctl.plan.desired import desired
+
+    nodes = {name: node for name, node in lab.nodes.items() if node.provider == "docker"}
+    observed = provider.observe(lab.name, images=[node.image for node in nodes.values() if node.image])
+    _refuse_clash(lab, observed)
+    observed = _avoiding(observed, avoid)
+    wanted = desired(lab, _makings(lab), observed)
+    if names:
+        wanted = restrict(wanted, _expand(lab, names))
+    observed = _remembered(observed, wanted, directory)
+    return Planned(wanted, observed, plan_up(wanted, observed, keep_others=bool(names)))
+
+
+def _makings(lab: Lab) -> dict[str, Making]:
+    """How each node is made; the recipe and image of equal nodes are made once."""
+    from labctl import features
+    from labctl.plan.desired import Making
+    from labctl.plan.model import BakedImage
+    from labctl.probe.trust import host_trust
+    from labctl.render.container import bake
+    from labctl.source.boxes import base_image, box, default_box
+
+    trust = host_trust()
+    made: dict[object, Making] = {}
+    makings: dict[str, Making] = {}
+    for name, node in lab.nodes.items():
+        if node.provider != "docker":
+            continue
+        if node.image is not None:
+            makings[name] = Making(BakedImage(node.image))
+            continue
+        assert node.box is not None
+        key = (node.box, node.packages, node.desktop and node.desktop.wm, node.desktop)
+        if key not in made:
+            recipe = features.recipe(node)
+            made[key] = Making(bake(base_image(box(node.box)), recipe, trust), recipe)
+        makings[name] = made[key]
+    if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
+        recipe = features.gateway_recipe()
+        makings[GATEWAY] = Making(bake(base_image(default_box()), recipe, trust), recipe)
+    return makings
+
+
+def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) -> Observed:
+    """`observed` with what was last put into each node: the journal's word, since labels cannot change.
+
+    What is configured inside counts only when the journal says that it was finished. A node whose secrets are lost is
+    configured again, which gives it new ones.
+    """
+    journal = directory.contents()
+    lost = not directory.key.is_file()
+    nodes = {}
+    for name, node in observed.nodes.items():
+        known = journal.get(node.id)
+        target = wanted.nodes.get(name)
+        if known is None and target is not None and needs_configuring(target):
+            node = replace(node, content="")
+        elif known is not None:
+            node = replace(node, content=known)
+        if lost and node.kind == "box":
+            node = replace(node, content="")
+        nodes[name] = node
+    return replace(observed, nodes=nodes)
+
+
+def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
+    from ipaddress import IPv4Network
+
+    subnets, ports = list(observed.taken_subnets), set(observed.taken_ports)
+    for clash in avoid:
+        kind, _, value = clash.taken.partition(" ")
+        if kind == "subnet":
+            subnets.append(IPv4Network(value))
+        elif kind == "port":
+            number = int(value.rpartition(":")[2].partition("/")[0])
+            ports |= {(number, "tcp"), (number, "udp")}
+    return replace(observed, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
+
+
+def _retriable(outcome: Outcome) -> ConflictError | None:
+    return next((error for error in outcome.failed.values() if isinstance(error, ConflictError) and error.retry), None)
+
+
+def _expand(lab: Lab, names: Collection[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    found: list[str] = []
+    for name in names:
+        if name not in lab.groups:
+            near = get_close_matches(name, lab.groups, n=1)
+            raise NotFoundError(f"lab {lab.name} has no node {name}", hint=f"did you mean {near[0]}?" if near else None)
+        found += lab.groups[name]
+    return found
+
+
+def _refuse_clash(lab: Lab, observed: Observed) -> None:
+    others = observed.directories - {str(lab.directory)}
+    if others:
+        raise LabctlError(
+            f"a lab named {lab.name} is up already, made from {', '.join(sorted(others))}",
+            hint=f"give this one another `name`, or take that one down: labctl down -n {lab.name}",
+        )
+
+
+def _refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
+    """What would leave a lab without a part it counts on is refused before anything starts."""
+    nodes = [lab.nodes[name] for name in (_expand(lab, names) if names else lab.nodes)]
+    machines = [node.name for node in nodes if node.provider == "vagrant"]
+    shared = sorted(
+        {
+            volume
+            for node in nodes
+            for volume in (*(m.volume for m in node.mounts), *(d.volume for d in node.devices))
+            if volume is not None and lab.volumes[volume].type != "local"
+        }
+    )
+    reasons = []
+    if machines:
+        reasons.append(f"virtual machines ({', '.join(machines)})")
+    if shared:
+        reasons.append(f"NFS and iSCSI volumes ({', '.join(shared)})")
+    if reasons:
+        raise HostError(
+            f"this version of labctl does not run {' or '.join(reasons)} yet",
+            hint="bring up the nodes that need none of these: labctl up NODE…",
+        )
+
+
+def _without_waiting(full: Plan) -> Plan:
+    """The plan without the waits that nothing else depends on."""
+    needed = {each for step in full.steps for each in step.after}
+    return Plan(full.lab, tuple(s for s in full.steps if s.verb is not Verb.VERIFY or s.id in needed))

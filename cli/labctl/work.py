@@ -1,0 +1,189 @@
+"""Carries out the steps of one `up`: what each verb means for each kind of thing, with the seeds that nodes get."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from labctl.errors import LabctlError
+from labctl.plan.model import (
+    BakedImage,
+    BaseImage,
+    DesiredNetwork,
+    DesiredNode,
+    DesiredVolume,
+    Observed,
+    ObservedNode,
+    Step,
+    Verb,
+)
+from labctl.plan.steps import node_ref
+from labctl.readiness import Waiting, Watch, ready
+from labctl.recipe import Entry, Facts, Trust
+
+if TYPE_CHECKING:
+    from labctl.lab import LabDirectory, NodeSecrets
+    from labctl.lifecycle import Planned
+    from labctl.model.lab import Lab
+    from labctl.providers.base import Provider
+
+CONFIGURE_TIMEOUT = 1800.0
+"""Seconds that packages, users, run steps and services of one node may take together."""
+
+
+class Work:
+    """One `up` under way: the plan with all that its steps need."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        planned: Planned,
+        provider: Provider,
+        directory: LabDirectory,
+        trust: Trust,
+        end: float,
+    ) -> None:
+        self.lab, self.planned, self.provider, self.directory = lab, planned, provider, directory
+        self.trust, self.end = trust, end
+        self.stop = threading.Event()
+        self.configured: dict[str, str] = {}
+        self.watch = Watch(lambda: provider.observe(lab.name))
+        self._making_secrets = threading.Lock()
+
+    # ------------------------------------------------------------ steps
+
+    def carry_out(self, step: Step, line: Callable[[str], None]) -> None:
+        """Do what `step` says. Raises what the provider raises."""
+        target = step.target
+        match step.verb:
+            case Verb.BUILD | Verb.CREATE:
+                assert isinstance(target, BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode)
+                seed = self.seed(target) if isinstance(target, DesiredNode) else ()
+                self.provider.create(target, self.planned.desired, seed=seed, on_line=line)
+            case Verb.START:
+                assert isinstance(target, DesiredNode | ObservedNode)
+                self.provider.start(target)
+            case Verb.CONFIGURE:
+                assert isinstance(target, DesiredNode)
+                self.configure(target, line)
+            case Verb.VERIFY:
+                assert isinstance(target, DesiredNode)
+                ready(target, self.waiting(), fresh=True, completed=self.is_one_shot(target))
+            case Verb.REMOVE | Verb.STOP:
+                take_down(step, self.provider)
+
+    def configure(self, node: DesiredNode, line: Callable[[str], None]) -> None:
+        """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
+        shell = self.provider.shell(node)
+        shell.put(self.seed(node))
+        if node.role == "node" and node.node.image is None:
+            left = min(CONFIGURE_TIMEOUT, max(self.end - time.monotonic(), 1.0))
+            result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line)
+            if result.code != 0:
+                tail = (result.stdout + result.stderr).decode(errors="replace").splitlines()[-12:]
+                raise LabctlError(
+                    f"{node.name}: configuring it failed with exit code {result.code}",
+                    details=tail,
+                    hint=f"mend the lab file and run `labctl up` again; all output: labctl logs {node.name} --run",
+                )
+        self.configured[node.name] = node.content
+
+    def seed(self, node: DesiredNode) -> tuple[Entry, ...]:
+        """The files that only this node has."""
+        from labctl import features
+
+        if node.role == "gateway":
+            return self.gateway_seed()
+        if node.node.image is not None:
+            return features.image_seed(node.node)
+        secrets = self.secrets[node.name]
+        facts = Facts(
+            lab=self.lab.name,
+            node=node.name,
+            hosts=node.hosts,
+            authorized_keys=(self.public_key,),
+            environment=(*self.trust.proxies.items(), *node.node.environment.items()),
+            host_key=secrets.host_key.encode(),
+            host_key_public=secrets.host_key_public.encode(),
+            vnc_password=secrets.vnc_password,
+            vnc_view_password=secrets.vnc_view_password,
+        )
+        return features.seed(node.node, facts)
+
+    def gateway_seed(self) -> tuple[Entry, ...]:
+        raise NotImplementedError
+
+    @cached_property
+    def public_key(self) -> str:
+        with self._making_secrets:
+            return self.directory.public_key()
+
+    @cached_property
+    def secrets(self) -> dict[str, NodeSecrets]:
+        """The secrets of all box nodes of the lab, made once for all that are new."""
+        with self._making_secrets:
+            return self.directory.secrets(*(n.name for n in self.planned.desired.nodes.values() if _is_box(n)))
+
+    # ------------------------------------------------------------ waiting
+
+    def waiting(self) -> Waiting:
+        return Waiting(self.watch, self.provider.shell, self.last_words, self.end, self.stop)
+
+    def last_words(self, node: DesiredNode) -> list[str]:
+        """The last lines that the node printed; nothing when the engine does not tell."""
+        try:
+            return self.provider.tail(node, lines=12)
+        except LabctlError:
+            return []
+
+    def is_one_shot(self, node: DesiredNode) -> bool:
+        """Some other node waits for this one to complete."""
+        return any(
+            each.node == node.name and each.condition == "completed"
+            for other in self.lab.nodes.values()
+            for each in other.depends_on
+        )
+
+    def unchanged(self) -> list[DesiredNode]:
+        """The nodes that no step of the plan verifies."""
+        verified = {step.ref for step in self.planned.plan.steps if step.verb is Verb.VERIFY}
+        return [node for node in self.planned.desired.nodes.values() if node_ref(node.name) not in verified]
+
+    # ------------------------------------------------------------ what is kept
+
+    def keep(self) -> None:
+        """Write down what was put into which node, and the ssh configuration of the lab."""
+        boxes = [node for node in self.planned.desired.nodes.values() if _is_box(node) and node.addresses]
+        if boxes:
+            self.directory.write_ssh_config(
+                {node.name: str(next(iter(node.addresses.values()))) for node in boxes},
+                {node.name: self.secrets[node.name].host_key_public for node in boxes},
+            )
+        if self.configured:
+            now = self.provider.observe(self.lab.name)
+            ids = {node.id: name for name, node in now.nodes.items()}
+            kept = {id: digest for id, digest in self.directory.contents().items() if id in ids}
+            new = {id: self.configured[name] for id, name in ids.items() if name in self.configured}
+            self.directory.record_contents({**kept, **new})
+
+    def observed(self) -> Observed:
+        """The lab as it is now."""
+        return self.provider.observe(self.lab.name)
+
+
+def take_down(step: Step, provider: Provider) -> None:
+    """Remove or stop what the step is about; a node whose data stays is stopped in order first."""
+    target = step.target
+    if isinstance(target, ObservedNode):
+        if step.verb is Verb.STOP or (target.volumes and target.state == "running"):
+            provider.stop(target, timeout=10.0)
+        if step.verb is Verb.STOP:
+            return
+    provider.remove(target)
+
+
+def _is_box(node: DesiredNode) -> bool:
+    return node.role == "node" and node.node.image is None
