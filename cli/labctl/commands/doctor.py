@@ -14,6 +14,7 @@ from labctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from labctl.documents.model import HostDocument
+    from labctl.model.lab import ProviderName
     from labctl.probe.finding import Finding, Probe
     from labctl.probe.host import Host
 
@@ -62,7 +63,7 @@ def doctor(
         raise typer.Exit(ExitCode.HOST)
 
 
-def _asked(file: File, kind: Kind | None) -> tuple[Sequence[str], Sequence[Probe]]:
+def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequence[Probe]]:
     """The kinds of machines that are asked about, and the questions."""
     from labctl.probe.questions import has_boxes, kinds_of, questions
 
@@ -73,10 +74,10 @@ def _asked(file: File, kind: Kind | None) -> tuple[Sequence[str], Sequence[Probe
     if file:
         from labctl import api
 
-        lab = api.load_lab(file)
+        lab = api.load_lab([str(path) for path in file])
         boxes = has_boxes(lab)
         if kind is None:
-            kinds = sorted(kinds_of(lab))
+            kinds = kinds_of(lab)
     return kinds, questions(kinds, boxes=boxes)
 
 
@@ -131,12 +132,12 @@ def _say(line: str) -> None:
 # ---------------------------------------------------------------- showing
 
 
-def _document(providers: Sequence[str], findings: Sequence[Finding]) -> HostDocument:
+def _document(providers: frozenset[ProviderName], findings: Sequence[Finding]) -> HostDocument:
     from labctl.documents.model import FindingDocument, HostDocument
     from labctl.probe.questions import able
 
     return HostDocument(
-        providers=[provider for provider in ("docker", "vagrant") if provider in providers],
+        providers=sorted(providers),
         able=able(findings),
         findings=[
             FindingDocument(
