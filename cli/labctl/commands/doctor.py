@@ -67,9 +67,9 @@ def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequ
     """The kinds of machines that are asked about, and the questions."""
     from labctl.probe.questions import has_boxes, kinds_of, questions
 
-    kinds = {Kind.DOCKER: ["docker"], Kind.VAGRANT: ["vagrant"], Kind.ALL: ["docker", "vagrant"], None: ["docker"]}[
-        kind
-    ]
+    kinds: frozenset[ProviderName] = frozenset(["docker"])
+    if kind is not None:
+        kinds = frozenset(["docker", "vagrant"]) if kind is Kind.ALL else frozenset([kind.value])
     boxes = True
     if file:
         from labctl import api
