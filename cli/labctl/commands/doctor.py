@@ -67,9 +67,9 @@ def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequ
     """The kinds of machines that are asked about, and the questions."""
     from labctl.probe.questions import has_boxes, kinds_of, questions
 
-    kinds: frozenset[ProviderName] = frozenset(["docker"])
-    if kind is not None:
-        kinds = frozenset(["docker", "vagrant"]) if kind is Kind.ALL else frozenset([kind.value])
+    kinds: frozenset[ProviderName] = frozenset(["docker", "vagrant"] if kind is Kind.ALL else ["docker"])
+    if kind is Kind.VAGRANT:
+        kinds = frozenset(["vagrant"])
     boxes = True
     if file:
         from labctl import api
