@@ -33,13 +33,13 @@ def complete_labs(incomplete: str) -> list[str]:
 def complete_nodes(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the nodes of the lab that the command line, else the working directory, means."""
     name = ctx.params.get("name")
-    files = [Path(file) for file in ctx.params.get("file") or ()]
+    files = [file for file in ctx.params.get("file") or () if file != "-"]
     given = set(ctx.params.get("nodes") or ())
     names = _within_deadline(lambda: node_names(name, files, directory=Path.cwd()))
     return [node for node in _matching(incomplete, names) if node not in given]
 
 
-def node_names(name: str | None, files: Sequence[Path], *, directory: Path) -> list[str]:
+def node_names(name: str | None, files: Sequence[str], *, directory: Path) -> list[str]:
     """The nodes of lab `name`; without a name, of the lab made from `files` or from `directory` or above it."""
     from labctl.lab import LabDirectory, home, known_labs
 
@@ -52,12 +52,12 @@ def node_names(name: str | None, files: Sequence[Path], *, directory: Path) -> l
     return _from_file(files)
 
 
-def _made_from(lab: LabDirectory, files: Sequence[Path], directory: Path) -> bool:
+def _made_from(lab: LabDirectory, files: Sequence[str], directory: Path) -> bool:
     source = lab.source()
     if source is None:
         return False
     if files:
-        return str(files[0].absolute()) in source[0]
+        return str(Path(files[0]).absolute()) in source[0]
     made_in = Path(source[1])
     return made_in == directory or made_in in directory.parents
 
@@ -71,7 +71,7 @@ def _hosts(lab: LabDirectory) -> list[str]:
     return [line.split()[1] for line in lines if line.startswith("Host ")]
 
 
-def _from_file(files: Sequence[Path]) -> list[str]:
+def _from_file(files: Sequence[str]) -> list[str]:
     from labctl import api
 
     return list(api.load_lab(files or None).nodes)

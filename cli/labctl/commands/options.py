@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,27 +30,22 @@ class Progress(StrEnum):
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds of a duration such as ``90s``, ``10m``, ``8h`` or ``1h30m``; a bare number counts seconds."""
+    """Seconds of a duration such as ``90s``, ``10m`` or ``1h30m``; a bare number counts seconds."""
     if isinstance(text, int | float):
         return float(text)
-    import re
+    from labctl.model import scalars
 
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    word = text.strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])", word)
-    if parts and "".join(number + unit for number, unit in parts) == word:
-        seconds = sum(float(number) * units[unit] for number, unit in parts)
-    elif re.fullmatch(r"\d+(\.\d+)?", word):
-        seconds = float(word)
-    else:
-        raise typer.BadParameter(f"{text!r} is no duration: write 90s, 10m or 8h")
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else scalars.parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     if seconds <= 0:
-        raise typer.BadParameter("a duration must be longer than nothing")
+        raise typer.BadParameter("expected a time longer than nothing")
     return seconds
 
 
 File = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "-f", "--file", metavar="FILE", help="Lab file; several are merged, - is standard input.", show_default=False
     ),
