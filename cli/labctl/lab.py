@@ -143,12 +143,19 @@ class LabDirectory:
 
     def page_token(self) -> str:
         """The token of the lab's page that lists all desktops."""
+        return self._page("page")
+
+    def page_view_token(self) -> str:
+        """The token of the same page to look only."""
+        return self._page("page_view")
+
+    def _page(self, key: str) -> str:
         known = self._read(self._secrets)
-        if not isinstance(known.get("page"), str):
-            known["page"] = secrets.token_urlsafe(24)
+        if not isinstance(known.get(key), str):
+            known[key] = secrets.token_urlsafe(24)
             _private_directory(self.path)
             _write(self._secrets, json.dumps(known))
-        token: str = known["page"]
+        token: str = known[key]
         return token
 
     # ------------------------------------------------------------ journal

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from labctl.plan.model import GATEWAY, Desired, Observed, ObservedNode, Plan, St
 from labctl.plan.steps import needs_configuring, node_ref, plan_down, plan_up, restrict
 
 if TYPE_CHECKING:
+    from labctl.api import RunningLab
     from labctl.model.lab import Lab
     from labctl.plan.desired import Making
     from labctl.providers.base import Provider
@@ -46,29 +48,38 @@ class Planned:
 
 @dataclass
 class Up:
-    """What `up` left: the plan, what became of it, and the nodes that did not become ready."""
+    """What `up` left: the plan, what became of it, and the nodes that were running and are not ready."""
 
     planned: Planned
     outcome: Outcome
-    unready: dict[str, Exception] = field(default_factory=dict)
+    unready: dict[str, Exception]
+    observed: Callable[[], Observed]
 
-    def raise_for_failures(self) -> None:
-        """Raise what the exit code follows from: nothing, a timeout, a partly made lab, or the one error of all."""
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the whole: of `error`, 0 without one."""
+        error = self.error
+        if error is None:
+            return 0
+        return int(error.exit_code) if isinstance(error, LabctlError) else 1
+
+    @property
+    def error(self) -> Exception | None:
+        """Nothing, a timeout, a partly made lab, or the one error that all nodes failed of."""
         errors = {**self.outcome.failed, **self.unready}
         if not errors:
-            return
-        late = all(isinstance(error, DeadlineError) for error in errors.values())
-        names = sorted({each.partition(" ")[2].removeprefix("node/") for each in errors})
+            return None
+        first = next(iter(errors.values()))
+        hint = first.hint if isinstance(first, LabctlError) else None
+        details = [line for each, error in errors.items() for line in _told(each, error)]
         nodes = {node_ref(name) for name in self.planned.desired.nodes if name != GATEWAY}
         lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
-        first = next(iter(errors.values()))
-        details = [f"{each}: {error}" for each, error in errors.items()]
-        hint = first.hint if isinstance(first, LabctlError) else None
-        if late:
-            raise DeadlineError(f"not healthy in time: {', '.join(names)}", details=details, hint=hint)
+        what = ", ".join(sorted(lost)) or ", ".join(errors)
+        if all(isinstance(error, DeadlineError) for error in errors.values()):
+            return DeadlineError(f"not ready in time: {what}", details=details, hint=hint)
         if lost != nodes:
-            raise PartlyUpError(f"failed: {', '.join(names)}; the rest of the lab runs", details=details, hint=hint)
-        raise first
+            return PartlyUpError(f"the lab is only partly up, without {what}", details=details, hint=hint)
+        return first
 
 
 def plan(lab: Lab, *, nodes: Collection[str] = ()) -> Planned:
@@ -88,7 +99,7 @@ def up(
 ) -> Up:
     """Bring the lab (or `nodes` of it and what they wait for) to what its file says, within `timeout` seconds.
 
-    Errors of single steps are in the result; `raise_for_failures` turns them into one.
+    Errors of single steps are in the result; its `error` is what they come to.
     """
     from labctl.probe.trust import host_trust
     from labctl.readiness import all_ready
@@ -116,7 +127,8 @@ def up(
             avoid.append(clash)
             emit(Notice(f"{clash.message}: choosing another", "warning"))
         unready = all_ready(work.unchanged(), work.waiting()) if wait else {}
-        return Up(planned, outcome, {f"verify {node_ref(name)}": error for name, error in unready.items()})
+        late = {f"verify {node_ref(name)}": error for name, error in unready.items()}
+        return Up(planned, outcome, late, work.observed)
 
 
 def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> tuple[Outcome, tuple[str, ...]]:
@@ -144,31 +156,68 @@ def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> t
         return outcome, kept
 
 
-def stop(name: str, nodes: Sequence[ObservedNode], *, emit: Emit, timeout: float) -> Outcome:
-    """Stop nodes in order, each killed after `timeout` seconds; they keep their names, addresses and files."""
-    provider = provider_of(name)
-    running = [node for node in nodes if node.state in ("running", "paused", "restarting")]
+def stop(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -> Outcome:
+    """Stop nodes (all when none is named), each killed after `timeout` seconds."""
+    running = [node for node in lab.nodes(names) if node.state in ("running", "paused", "restarting")]
     steps = tuple(Step(Verb.STOP, node_ref(node.name), "asked for", node) for node in running)
 
     def act(step: Step, _: Callable[[str], None]) -> None:
         assert isinstance(step.target, ObservedNode)
-        provider.stop(step.target, timeout=timeout)
+        lab.provider.stop(step.target, timeout=timeout)
 
-    with LabDirectory(home(), name).lock("stop"):
-        return execute(Plan(name, steps), act, emit)
+    with lab.directory.lock("stop"):
+        return execute(Plan(lab.name, steps), act, emit)
 
 
-def start(name: str, nodes: Sequence[ObservedNode], *, emit: Emit) -> Outcome:
-    """Start nodes as they are, without looking at the lab file."""
-    provider = provider_of(name)
-    steps = tuple(Step(Verb.START, node_ref(n.name), "asked for", n) for n in nodes if n.state != "running")
+def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -> Outcome:
+    """Start nodes (all when none is named) as they are, without the lab file, and wait until they answer."""
+    from labctl import features
+    from labctl.readiness import Subject, Waiting, Watch, ready
+    from labctl.work import last_words
+
+    end = time.monotonic() + timeout
+    nodes = {node.name: node for node in lab.nodes(names)}
+    started = [Step(Verb.START, node_ref(n.name), "asked for", n) for n in nodes.values() if n.state != "running"]
+    verified = [
+        Step(Verb.VERIFY, node_ref(name), "just started", node, frozenset({f"{Verb.START} {node_ref(name)}"}))
+        for name, node in nodes.items()
+        if node.state != "running"
+    ]
+    waiting = Waiting(
+        Watch(lambda: lab.provider.observe(lab.name)),
+        lambda subject: lab.shell(nodes[subject.name]),
+        lambda subject: last_words(lab.provider, nodes[subject.name]),
+        end,
+        threading.Event(),
+    )
 
     def act(step: Step, _: Callable[[str], None]) -> None:
-        assert isinstance(step.target, ObservedNode)
-        provider.start(step.target)
+        node = step.target
+        assert isinstance(node, ObservedNode)
+        if step.verb is Verb.START:
+            lab.provider.start(node)
+            return
+        box = node.kind == "box"
+        probes = features.probes(desktop=node.desktop is not None) if box else ()
+        address = next(iter(node.addresses.values()), None)
+        ready(Subject(node.name, address, probes, health=True, may_end=not box), waiting, fresh=True)
 
-    with LabDirectory(home(), name).lock("start"):
-        return execute(Plan(name, steps), act, emit)
+    with lab.directory.lock("start"):
+        return execute(Plan(lab.name, (*started, *verified)), act, emit, stop=waiting.stop)
+
+
+def raise_for(outcome: Outcome) -> None:
+    """Raise the error that the failed steps come to, if any."""
+    if not outcome.failed:
+        return
+    first = next(iter(outcome.failed.values()))
+    if len(outcome.failed) == 1 or not isinstance(first, LabctlError):
+        raise first
+    failed = type(first) if len({type(error) for error in outcome.failed.values()}) == 1 else LabctlError
+    details = [f"{each}: {error}" for each, error in outcome.failed.items()]
+    if issubclass(failed, ConflictError):
+        failed = LabctlError
+    raise failed(f"{len(details)} steps failed", details=details, hint=first.hint)
 
 
 # ---------------------------------------------------------------- planning
@@ -200,7 +249,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
     from labctl.plan.desired import Making
     from labctl.plan.model import BakedImage
     from labctl.probe.trust import host_trust
-    from labctl.render.container import bake
+    from labctl.render.container import bake, bake_gateway
     from labctl.source.boxes import base_image, box, default_box
 
     trust = host_trust()
@@ -220,7 +269,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
         makings[name] = made[key]
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
         recipe = features.gateway_recipe()
-        makings[GATEWAY] = Making(bake(base_image(default_box()), recipe, trust), recipe)
+        makings[GATEWAY] = Making(bake_gateway(base_image(default_box()), recipe, trust), recipe)
     return makings
 
 
@@ -258,6 +307,11 @@ def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
             number = int(value.rpartition(":")[2].partition("/")[0])
             ports |= {(number, "tcp"), (number, "udp")}
     return replace(observed, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
+
+
+def _told(step: str, error: Exception) -> list[str]:
+    details = error.details if isinstance(error, LabctlError) else ()
+    return [f"{step}: {error}", *(f"  {line}" for line in details)]
 
 
 def _retriable(outcome: Outcome) -> ConflictError | None:

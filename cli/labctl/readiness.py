@@ -42,17 +42,44 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """The node that is waited for. `address` is where its probes' ports are, None without a network.
+
+    `health` asks for the engine's word too: running, and healthy when there is a healthcheck.
+    """
+
+    name: str
+    address: IPv4Address | None
+    probes: tuple[Probe, ...] = ()
+    health: bool = False
+    may_end: bool = False
+    """It is somebody else's image: ending with exit code 0 is as good as running."""
+
+    @classmethod
+    def of(cls, node: DesiredNode) -> Subject:
+        """A node of the lab file."""
+        image = node.node.image is not None
+        return cls(
+            name=node.name,
+            address=next(iter(node.addresses.values()), None),
+            probes=node.recipe.probes,
+            health=image or node.node.healthcheck is not None,
+            may_end=image,
+        )
+
+
+@dataclass(frozen=True)
 class Waiting:
     """What every wait needs: the engine's word, a shell for scripts, the end (monotonic seconds), the interrupt."""
 
     watch: Watch
-    shell: Callable[[DesiredNode], Shell]
-    logs: Callable[[DesiredNode], list[str]]
+    shell: Callable[[Subject], Shell]
+    logs: Callable[[Subject], list[str]]
     end: float
     stop: threading.Event
 
 
-def ready(node: DesiredNode, waiting: Waiting, *, fresh: bool, completed: bool = False) -> None:
+def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = False) -> None:
     """Return when `node` is ready; `fresh` also asks the probes that run a script in the node.
 
     `completed` waits for a container that ends with exit code 0 instead. Raises `DeadlineError` naming what was waited
@@ -61,9 +88,9 @@ def ready(node: DesiredNode, waiting: Waiting, *, fresh: bool, completed: bool =
     if completed:
         _completed(node, waiting)
         return
-    for probe in node.recipe.probes:
+    for probe in node.probes:
         _probe(node, probe, waiting, fresh=fresh)
-    if node.node.healthcheck is not None or node.node.image is not None:
+    if node.health:
         _healthy(node, waiting)
 
 
@@ -79,8 +106,8 @@ def greets(address: IPv4Address, probe: Probe, timeout: float) -> bool:
         return False
 
 
-def _probe(node: DesiredNode, probe: Probe, waiting: Waiting, *, fresh: bool) -> None:
-    address = next(iter(node.addresses.values()), None)
+def _probe(node: Subject, probe: Probe, waiting: Waiting, *, fresh: bool) -> None:
+    address = node.address
     if probe.port is not None and address is not None:
         _until(node, probe.description, probe.hint, waiting, lambda left: greets(address, probe, min(left, 2.0)))
     if fresh and probe.script is not None:
@@ -93,7 +120,7 @@ def _probe(node: DesiredNode, probe: Probe, waiting: Waiting, *, fresh: bool) ->
         _until(node, probe.description, probe.hint, waiting, holds)
 
 
-def _until(node: DesiredNode, what: str, hint: str, waiting: Waiting, holds: Callable[[float], bool]) -> None:
+def _until(node: Subject, what: str, hint: str, waiting: Waiting, holds: Callable[[float], bool]) -> None:
     pause, looked = FIRST_PAUSE, time.monotonic()
     while True:
         left = waiting.end - time.monotonic()
@@ -106,32 +133,32 @@ def _until(node: DesiredNode, what: str, hint: str, waiting: Waiting, holds: Cal
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-def _pause(node: DesiredNode, what: str, hint: str | None, waiting: Waiting, seconds: float) -> None:
+def _pause(node: Subject, what: str, hint: str | None, waiting: Waiting, seconds: float) -> None:
     if waiting.stop.wait(seconds):
-        raise NotReadyError(f"interrupted while waiting for {what} of {node.hostname}")
+        raise NotReadyError(f"interrupted while waiting for {what} of {node.name}")
     if time.monotonic() >= waiting.end:
-        raise DeadlineError(f"{node.hostname}: no {what} in time", details=waiting.logs(node), hint=hint)
+        raise DeadlineError(f"{node.name}: no {what} in time", details=waiting.logs(node), hint=hint)
 
 
-def _still_there(node: DesiredNode, waiting: Waiting) -> ObservedNode:
+def _still_there(node: Subject, waiting: Waiting) -> ObservedNode:
     known = waiting.watch.node(node.name)
     if known is None:
-        raise NotReadyError(f"{node.hostname} is gone", hint="somebody removed it; run `labctl up` again")
+        raise NotReadyError(f"{node.name} is gone", hint="somebody removed it; run `labctl up` again")
     if known.state in ("exited", "dead"):
         raise NotReadyError(
-            f"{node.hostname} ended with exit code {known.exit_code}",
+            f"{node.name} ended with exit code {known.exit_code}",
             details=waiting.logs(node),
-            hint=f"see `labctl logs {node.hostname}`",
+            hint=f"see `labctl logs {node.name}`",
         )
     return known
 
 
-def _healthy(node: DesiredNode, waiting: Waiting) -> None:
+def _healthy(node: Subject, waiting: Waiting) -> None:
     """Running, and healthy when it has a healthcheck (its image may bring one)."""
     restarts = 0
     while True:
         known = waiting.watch.node(node.name)
-        if known is not None and known.state == "exited" and known.exit_code == 0 and node.node.image is not None:
+        if known is not None and known.state == "exited" and known.exit_code == 0 and node.may_end:
             return
         known = _still_there(node, waiting)
         if known.state == "running" and known.health in (None, "healthy"):
@@ -139,29 +166,27 @@ def _healthy(node: DesiredNode, waiting: Waiting) -> None:
         restarts += known.state == "restarting"
         if restarts > 8:
             raise NotReadyError(
-                f"{node.hostname} ends and is started again and again (exit code {known.exit_code})",
+                f"{node.name} ends and is started again and again (exit code {known.exit_code})",
                 details=waiting.logs(node),
                 hint="if it is to run only once, let another node wait for it with `condition: completed`",
             )
-        _pause(
-            node, "good word of the healthcheck", f"see `labctl logs {node.hostname}`", waiting, waiting.watch.interval
-        )
+        _pause(node, "good word of the healthcheck", f"see `labctl logs {node.name}`", waiting, waiting.watch.interval)
 
 
-def _completed(node: DesiredNode, waiting: Waiting) -> None:
+def _completed(node: Subject, waiting: Waiting) -> None:
     while True:
         known = waiting.watch.node(node.name)
         if known is not None and known.state == "exited" and known.exit_code == 0:
             return
         _still_there(node, waiting)
-        _pause(node, "end", f"see `labctl logs {node.hostname}`", waiting, waiting.watch.interval)
+        _pause(node, "end", f"see `labctl logs {node.name}`", waiting, waiting.watch.interval)
 
 
-def all_ready(nodes: Sequence[DesiredNode], waiting: Waiting) -> dict[str, Exception]:
+def all_ready(nodes: Sequence[Subject], waiting: Waiting) -> dict[str, Exception]:
     """Wait for nodes that were running before; returns the error of each that is not ready, by name."""
     errors: dict[str, Exception] = {}
 
-    def one(node: DesiredNode) -> None:
+    def one(node: Subject) -> None:
         try:
             ready(node, waiting, fresh=False)
         except Exception as error:  # noqa: BLE001 - collected for all nodes

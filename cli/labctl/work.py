@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError
 from labctl.plan.model import (
+    GATEWAY,
     BakedImage,
     BaseImage,
     DesiredNetwork,
@@ -21,7 +23,7 @@ from labctl.plan.model import (
     Verb,
 )
 from labctl.plan.steps import node_ref
-from labctl.readiness import Waiting, Watch, ready
+from labctl.readiness import Subject, Waiting, Watch, ready
 from labctl.recipe import Entry, Facts, Trust
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Work:
                 self.configure(target, line)
             case Verb.VERIFY:
                 assert isinstance(target, DesiredNode)
-                ready(target, self.waiting(), fresh=True, completed=self.is_one_shot(target))
+                ready(Subject.of(target), self.waiting(), fresh=True, completed=self.is_one_shot(target))
             case Verb.REMOVE | Verb.STOP:
                 take_down(step, self.provider)
 
@@ -114,7 +116,30 @@ class Work:
         return features.seed(node.node, facts)
 
     def gateway_seed(self) -> tuple[Entry, ...]:
-        raise NotImplementedError
+        """What the gateway knows of the lab: every node, and of those with a desktop how to open it."""
+        from labctl.features import gateway
+
+        nodes = self.planned.desired.nodes
+        near = nodes[GATEWAY].addresses
+        screens = []
+        for node in nodes.values():
+            address = next((node.addresses[name] for name in near if name in node.addresses), None)
+            if node.role != "node":
+                continue
+            screen = gateway.Screen(node.name, str(address or ""), node.node.group)
+            if node.node.desktop is not None and address is not None:
+                known = self.secrets[node.name]
+                screen = replace(
+                    screen,
+                    token=known.token,
+                    view_token=known.view_token,
+                    password=known.vnc_password,
+                    view_password=known.vnc_view_password,
+                )
+            screens.append(screen)
+        with self._making_secrets:
+            page, view = self.directory.page_token(), self.directory.page_view_token()
+        return gateway.seed(self.lab.name, page, view, screens)
 
     @cached_property
     def public_key(self) -> str:
@@ -130,14 +155,14 @@ class Work:
     # ------------------------------------------------------------ waiting
 
     def waiting(self) -> Waiting:
-        return Waiting(self.watch, self.provider.shell, self.last_words, self.end, self.stop)
-
-    def last_words(self, node: DesiredNode) -> list[str]:
-        """The last lines that the node printed; nothing when the engine does not tell."""
-        try:
-            return self.provider.tail(node, lines=12)
-        except LabctlError:
-            return []
+        nodes = self.planned.desired.nodes
+        return Waiting(
+            self.watch,
+            lambda subject: self.provider.shell(nodes[subject.name]),
+            lambda subject: last_words(self.provider, nodes[subject.name]),
+            self.end,
+            self.stop,
+        )
 
     def is_one_shot(self, node: DesiredNode) -> bool:
         """Some other node waits for this one to complete."""
@@ -147,10 +172,11 @@ class Work:
             for each in other.depends_on
         )
 
-    def unchanged(self) -> list[DesiredNode]:
-        """The nodes that no step of the plan verifies."""
+    def unchanged(self) -> list[Subject]:
+        """The nodes that no step of the plan verifies, and that are not over."""
         verified = {step.ref for step in self.planned.plan.steps if step.verb is Verb.VERIFY}
-        return [node for node in self.planned.desired.nodes.values() if node_ref(node.name) not in verified]
+        nodes = self.planned.desired.nodes.values()
+        return [Subject.of(node) for node in nodes if node_ref(node.name) not in verified]
 
     # ------------------------------------------------------------ what is kept
 
@@ -172,6 +198,14 @@ class Work:
     def observed(self) -> Observed:
         """The lab as it is now."""
         return self.provider.observe(self.lab.name)
+
+
+def last_words(provider: Provider, node: DesiredNode | ObservedNode) -> list[str]:
+    """The last lines that the node printed; none when the engine does not tell."""
+    try:
+        return provider.tail(node, lines=12)
+    except LabctlError:
+        return []
 
 
 def take_down(step: Step, provider: Provider) -> None:

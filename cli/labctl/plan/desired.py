@@ -112,6 +112,15 @@ def _gateway(lab: Lab, nodes: Iterable[Node]) -> Node:
     return Node(GATEWAY, GATEWAY, interfaces=networks, ports=(Port(GATEWAY_PORT),))
 
 
+def _screens(lab: Lab, addresses: Mapping[str, Mapping[str, IPv4Address]]) -> tuple[str, ...]:
+    """What the gateway has to know: a difference is content to put into it."""
+    return tuple(
+        f"{name} {' '.join(map(str, own.values()))} {lab.nodes[name].desktop}"
+        for name, own in addresses.items()
+        if name != GATEWAY
+    )
+
+
 def _outward(lab: Lab, node: Node) -> str | None:
     """The network to reach a node over: one with a way out first, since only there a port can be published."""
     names = list(node.interfaces)
@@ -141,7 +150,7 @@ def _node(
     volumes: Mapping[str, DesiredVolume],
 ) -> DesiredNode:
     role: Role = "gateway" if node.name == GATEWAY else "node"
-    names = hosts(lab, node.name, addresses) if role == "node" else ()
+    names = hosts(lab, node.name, addresses) if role == "node" else _screens(lab, addresses)
     used = {mount.volume for mount in node.mounts if mount.volume}
     return DesiredNode(
         name=node.name,
@@ -153,7 +162,7 @@ def _node(
         content=digests.content(node, names),
         addresses=addresses[node.name],
         networks={network: engine_name(lab.name, network) for network in node.interfaces},
-        hosts=names,
+        hosts=names if role == "node" else (),
         aliases=tuple(dict.fromkeys((node.name, node.group, f"{node.name}.{lab.name}.internal"))),
         ports=ports,
         chosen_ports=frozenset(port.host for port in ports if port.host in chosen and port.host is not None),

@@ -78,3 +78,6 @@ class Provider(Protocol):
 
     def shell(self, node: DesiredNode | ObservedNode) -> Shell:
         """A way into the running node."""
+
+    def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
+        """The last lines that the node printed on its console or log, also of a stopped one."""
