@@ -62,7 +62,8 @@ class Recipe:
 
     `packages`, `files`, `build` (shell lines run as root, after packages and files) and `services` are the same for
     all nodes that have the feature: they are baked into the image or box. `capabilities` are Linux capabilities that a
-    container needs beyond the engine's default set.
+    container needs beyond the engine's default set. `prepare` are shell lines run before the packages are installed;
+    `requested` are the lab file's own packages, installed after those of the features.
     """
 
     packages: tuple[str, ...] = ()
@@ -71,6 +72,8 @@ class Recipe:
     services: tuple[Service, ...] = ()
     probes: tuple[Probe, ...] = ()
     capabilities: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
 
     def __add__(self, other: Recipe) -> Recipe:
         return Recipe(
@@ -80,6 +83,8 @@ class Recipe:
             services=_join(self.services, other.services),
             probes=_join(self.probes, other.probes),
             capabilities=_join(self.capabilities, other.capabilities),
+            prepare=_join(self.prepare, other.prepare),
+            requested=_join(self.requested, other.requested),
         )
 
 

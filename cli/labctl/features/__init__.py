@@ -1,0 +1,40 @@
+"""What a node can do, as data: each feature is a pure function from the resolved node to a recipe.
+
+`recipe` is the same for all nodes that ask for the same and is baked; `seed` is what only one node has and is put in
+before its first start, and again when it changed.
+"""
+
+from __future__ import annotations
+
+from labctl.features import base, desktop, ssh
+from labctl.features.base import apply_needed
+from labctl.features.gateway import recipe as gateway_recipe
+from labctl.features.gateway import seed as gateway_seed
+from labctl.model.lab import Node
+from labctl.recipe import Entry, Facts, Recipe
+
+__all__ = ["APPLY", "apply_needed", "common", "gateway_recipe", "gateway_seed", "recipe", "seed"]
+
+APPLY = "/usr/lib/lab/apply"
+"""The program that brings a running node to what its seed says; run as root, it is idempotent."""
+
+
+def common() -> Recipe:
+    """What every box node has: the part of each recipe that can be installed once for all of them."""
+    return base.recipe() + ssh.recipe()
+
+
+def recipe(node: Node) -> Recipe:
+    """All features of a box node, joined."""
+    joined = common()
+    if node.desktop:
+        joined += desktop.recipe(node.desktop)
+    return joined + Recipe(requested=node.packages)
+
+
+def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
+    """The files that make a node this one: names, keys, passwords, the lab file's files and what `APPLY` is to do."""
+    entries = [*base.seed(node, facts), *ssh.seed(facts)]
+    if node.desktop:
+        entries += desktop.seed(facts)
+    return tuple(entries)
