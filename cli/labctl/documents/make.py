@@ -24,7 +24,7 @@ from labctl.documents.model import (
     stamp,
 )
 from labctl.model.lab import Command, Lab, Node, Port
-from labctl.plan.model import Observed, ObservedNode, Plan
+from labctl.plan.model import Observed, ObservedLab, ObservedNode, Plan
 
 MASK = "********"
 """Stands where a value is secret."""
@@ -96,7 +96,7 @@ def status_document(observed: Observed, lab: Lab | None = None) -> StatusDocumen
     )
 
 
-def labs_document(labs: Iterable[Observed]) -> LabsDocument:
+def labs_document(labs: Iterable[ObservedLab]) -> LabsDocument:
     """All labs of the host."""
     return LabsDocument(labs=sorted((_summary(lab) for lab in labs), key=lambda summary: _natural(summary.name)))
 
@@ -156,15 +156,13 @@ def _port(port: Port) -> PortDocument:
     return PortDocument(address=port.address, host=port.host, container=port.container, protocol=port.protocol)
 
 
-def _summary(observed: Observed) -> LabSummary:
-    nodes = [node for node in observed.nodes.values() if node.role == "node"]
-    created = [node.created for node in observed.nodes.values() if node.created]
+def _summary(lab: ObservedLab) -> LabSummary:
     return LabSummary(
-        name=observed.lab,
-        running=sum(node.state == "running" for node in nodes),
-        total=len(nodes),
-        directory=min(observed.directories, default=None),
-        created=_stamp(min(created, default=0.0)),
+        name=lab.name,
+        running=lab.running,
+        total=lab.nodes,
+        directory=min(lab.directories, default=None),
+        created=_stamp(lab.created),
     )
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Literal, Protocol, Self, TextIO
 
@@ -27,6 +28,9 @@ class Display(Protocol):
     def emit(self, event: Event) -> None:
         """Show `event`. Never raises for a terminal that went away."""
 
+    def pause(self) -> AbstractContextManager[None]:
+        """Leave the terminal to somebody else, a question for example, for the time of a ``with``."""
+
 
 class QuietDisplay:
     """Shows nothing: errors reach the user as exceptions."""
@@ -41,6 +45,9 @@ class QuietDisplay:
 
     def emit(self, event: Event) -> None:
         return None
+
+    def pause(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def choose_mode(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TextIO
@@ -40,6 +40,9 @@ class JsonDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def pause(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def emit(self, event: Event) -> None:
         text = json.dumps(event_data(event, clock=self._clock), ensure_ascii=False) + "\n"

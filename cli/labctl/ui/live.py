@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -92,6 +92,7 @@ class LiveDisplay:
         self._thread = threading.Thread(target=self._run, name="labctl-display", daemon=True)
         self._frame = 0
         self._finished = False
+        self._paused = False
 
     def __enter__(self) -> Self:
         self._canvas.write_code(_HIDE_CURSOR)
@@ -116,20 +117,37 @@ class LiveDisplay:
             self._above += self._lasting(event)
             self._finished = self._finished or isinstance(event, Finished)
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        with self._lock:
+            self._canvas.draw([], above=self._take_above())
+            self._canvas.write_code(_SHOW_CURSOR)
+            self._paused = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._paused = False
+                self._canvas.write_code(_HIDE_CURSOR)
+
     def _run(self) -> None:
         while not self._over.wait(FRAME):
             with self._lock:
-                self._paint()
+                if not self._paused:
+                    self._paint()
+
+    def _take_above(self) -> list[Line]:
+        above, self._above = self._above, []
+        return above
 
     def _paint(self) -> None:
         self._frame += 1
-        above, self._above = self._above, []
         lines: list[Line] = []
         if not self._finished:
             _, height = self._size()
             spinner = SPINNER[self._frame % len(SPINNER)]
             lines = self._board.lines(now=self._clock(), height=height - 1, spinner=spinner)
-        self._canvas.draw(lines, above=above)
+        self._canvas.draw(lines, above=self._take_above())
 
     def _lasting(self, event: Event) -> list[Line]:
         """What stays on the screen of an event."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, tzinfo
 from types import TracebackType
 from typing import Self, TextIO
@@ -43,6 +43,9 @@ class PlainDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def pause(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def emit(self, event: Event) -> None:
         match event:

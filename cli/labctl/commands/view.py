@@ -1,0 +1,105 @@
+"""The commands that look at labs: status (ps), inspect, ls. One observation each, nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labctl.commands.complete import complete_nodes
+from labctl.commands.options import File, Name, Output, OutputFormat
+
+if TYPE_CHECKING:
+    from labctl.model.lab import Lab
+    from labctl.plan.model import Observed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("status")(status)
+    app.command("ps", hidden=True)(status)
+    app.command("inspect")(inspect)
+    app.command("ls")(ls)
+
+
+def status(*, file: File = None, name: Name = None, output: Output = OutputFormat.TABLE) -> None:
+    """Show the lab's nodes: state, health, addresses, ports, desktops.
+
+    Works by name from anywhere, also when the lab file has changed or is gone; nodes that the file has and the host
+    has not are shown as missing.
+    """
+    from labctl import api
+    from labctl.documents.make import status_document
+    from labctl.ui.labs import print_status
+    from labctl.ui.show import show
+
+    meant, lab = _meant(file, name)
+    observed = api.open_lab(meant).observed
+    document = status_document(observed, _same(lab, observed))
+    show(document, output, table=lambda: print_status(document))
+
+
+def inspect(
+    *,
+    nodes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE]...", help="Nodes or groups; all if none.", autocompletion=complete_nodes),
+    ] = None,
+    file: File = None,
+    name: Name = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show everything about nodes: how they are and what the lab file says; secrets are masked."""
+    from labctl import api
+    from labctl.documents.make import inspect_document
+    from labctl.ui.labs import print_nodes
+    from labctl.ui.show import show
+
+    meant, lab = _meant(file, name)
+    running = api.open_lab(meant)
+    lab = _same(lab, running.observed)
+    named: dict[str, None] = {}
+    for each in nodes or [*running.groups, *(lab.nodes if lab else ())]:
+        known = lab.groups.get(each) if lab and each not in running.groups else None
+        named |= dict.fromkeys(known or [node.name for node in running.nodes([each])])
+    document = inspect_document(running.observed, list(named), lab)
+    show(document, output, table=lambda: print_nodes(document))
+
+
+def ls(*, output: Output = OutputFormat.TABLE) -> None:
+    """List all labs on this host, from any directory."""
+    from labctl import api
+    from labctl.documents.make import labs_document
+    from labctl.ui.labs import print_labs
+    from labctl.ui.show import show
+
+    document = labs_document(api.labs())
+    show(document, output, table=lambda: print_labs(document, now=time.time()))
+
+
+def _meant(files: list[str] | None, name: str | None) -> tuple[str, Lab | None]:
+    """The name of the lab that is meant, and what its file says when that can be read."""
+    from labctl import api
+    from labctl.errors import LabctlError
+    from labctl.lab import LabDirectory, home
+
+    if name is not None and files is None:
+        source = LabDirectory(home(), name).source()
+        files = source[0] if source else []
+        if not files:
+            return name, None
+    try:
+        lab = api.load_lab(files)
+    except LabctlError as error:
+        meant = api.find_lab(files, name)
+        typer.echo(f"note: the lab file is left out: {error.message}", err=True)
+        return meant, None
+    return name or lab.name, lab
+
+
+def _same(lab: Lab | None, observed: Observed) -> Lab | None:
+    """`lab` when it is what `observed` was made from: a file of that name elsewhere says nothing about it."""
+    if lab is None or lab.name != observed.lab:
+        return None
+    return lab if str(lab.directory) in observed.directories or not observed.directories else None
