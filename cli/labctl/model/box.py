@@ -49,7 +49,7 @@ class Box(_Strict):
 
     @property
     def base_tag(self) -> str:
-        """Where the plain image lies in the engine: its address follows from the definition, so a change is a new one."""
+        """Where the plain image lies in the engine; a changed definition has another address."""
         definition = {"suite": self.suite, **self.container.model_dump(mode="json")}
         digest = sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
         return f"labctl/{self.name}:base-{digest[:12]}"

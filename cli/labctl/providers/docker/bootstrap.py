@@ -1,0 +1,156 @@
+"""A plain operating system made from its distribution's packages, where no registry gives an image.
+
+mmdebstrap runs in namespaces of its own and dies with labctl, whatever ends labctl: its mounts go with the namespace,
+and what it had written lies in a directory that the next run removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from labctl.errors import HostError, LabctlError
+from labctl.plan.model import BaseImage
+from labctl.providers.base import Line
+
+TOOLS = {"mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "unshare": "util-linux"}
+"""The commands that are needed, and Debian's package of each."""
+
+_PREFIX = "bootstrap-"
+_LOCK = "in-use"
+_KEEP_LINES = 15
+
+
+@contextmanager
+def bootstrapped(base: BaseImage, cache: Path, proxies: Mapping[str, str], on_line: Line | None) -> Iterator[Path]:
+    """The operating system as a tar, which is gone afterwards. Raises `HostError` or `LabctlError`."""
+    _require_tools()
+    root = os.geteuid() == 0
+    with _directory(cache, root=root) as directory:
+        tar = directory / "root.tar"
+        _run(_argv(base, tar, root=root), {**os.environ, **proxies, "TMPDIR": str(directory)}, base, on_line)
+        yield tar
+
+
+def clean(cache: Path) -> None:
+    """Remove what bootstraps left that were killed. Those that run now are left alone."""
+    for directory in sorted(cache.glob(f"{_PREFIX}*")):
+        try:
+            lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(directory)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+
+
+def dying_with_parent(argv: Sequence[str]) -> list[str]:
+    """`argv` so that the kernel kills it when the thread that started it is gone."""
+    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+
+
+def _argv(base: BaseImage, tar: Path, *, root: bool) -> list[str]:
+    command = [
+        "mmdebstrap",
+        f"--mode={'root' if root else 'unshare'}",
+        f"--variant={base.variant}",
+        "--aptopt=Acquire::Retries 3",
+    ]
+    if base.include:
+        command.append(f"--include={','.join(base.include)}")
+    command += [base.suite, str(tar)]
+    if root:
+        # With a process namespace of its own nothing of it can outlive the first process.
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *command]
+    return dying_with_parent(command)
+
+
+@contextmanager
+def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
+    """A directory for half-made things, held by a lock that the kernel drops when this process ends."""
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clean(cache)
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache))
+    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root:
+            directory.chmod(0o711)  # the other ids of this user's namespace pass through it
+        yield directory
+    finally:
+        _remove(directory)
+        os.close(lock)
+
+
+def _remove(directory: Path) -> None:
+    if os.geteuid() != 0:
+        # Files of the user's further ids can only be removed in a namespace that has these ids.
+        helper = ["mmdebstrap", "--unshare-helper", "rm", "-rf", str(directory)]
+        subprocess.run(helper, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _require_tools() -> None:
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if missing:
+        raise HostError(
+            "no registry answers, and what is needed to make the base image from packages is not installed",
+            details=[f"missing: {', '.join(missing)}"],
+            hint=f"sudo apt-get install {' '.join(missing)}, or labctl doctor --fix",
+        )
+
+
+def _run(argv: Sequence[str], environment: Mapping[str, str], base: BaseImage, on_line: Line | None) -> None:
+    last: deque[str] = deque(maxlen=_KEEP_LINES)
+    process = subprocess.Popen(
+        argv,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last.append(line.rstrip())
+            if on_line is not None and line.strip():
+                on_line(line.rstrip())
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if code != 0:
+        raise _failed(base, list(last))
+
+
+def _failed(base: BaseImage, last: list[str]) -> LabctlError:
+    text = "\n".join(last)
+    if "No space left" in text:
+        return HostError("the disk is full: no room to make the base image", details=last, hint="free some space")
+    if "newuidmap" in text or "subuid" in text or "unshare" in text:
+        return HostError(
+            "this user may not make a base image from packages",
+            details=last,
+            hint=f"sudo labctl box build {base.box} once, or sudo apt-get install uidmap",
+        )
+    return LabctlError(
+        f"the base image of {base.box} could not be made from packages",
+        details=last,
+        hint="check that this host reaches its package mirror: sudo apt-get update",
+    )

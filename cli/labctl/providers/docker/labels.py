@@ -1,0 +1,83 @@
+"""The labels on the engine's objects: they are the state, so a lab is known again without any file of labctl's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from labctl.model.lab import Port
+from labctl.plan.model import Desired, DesiredNode, DesiredVolume
+
+SCHEMA = "labctl.schema"
+LAB = "labctl.lab"
+KIND = "labctl.kind"
+NAME = "labctl.name"
+DIRECTORY = "labctl.directory"
+VERSION = "1"
+
+NODES = ("node", "gateway")
+"""The kinds that are containers."""
+
+BAKING = "baking"
+"""The kind of an image that is not finished: what a killed build leaves has it, a finished image never."""
+
+
+def of(desired: Desired, kind: str, name: str) -> dict[str, str]:
+    """What every object of a lab carries."""
+    return {SCHEMA: VERSION, LAB: desired.lab, KIND: kind, NAME: name, DIRECTORY: desired.directory}
+
+
+def of_node(desired: Desired, node: DesiredNode) -> dict[str, str]:
+    """A container's labels: what planning needs to know of it again. No secrets: anybody who may list may read them."""
+    labels = of(desired, node.role, node.name) | {
+        "labctl.group": node.node.group,
+        "labctl.shape": node.shape,
+        "labctl.content": node.content,
+        "labctl.addresses": json.dumps({name: str(address) for name, address in node.addresses.items()}),
+        "labctl.ports": json.dumps([[port.container, port.host, port.protocol, port.address] for port in node.ports]),
+    }
+    if node.node.desktop is not None:
+        labels["labctl.desktop"] = f"{node.node.desktop.width}x{node.node.desktop.height}"
+    if node.node.image is not None:
+        labels["labctl.image"] = node.node.image
+    elif node.node.box is not None:
+        labels["labctl.box"] = node.node.box
+    return labels
+
+
+def of_volume(desired: Desired, volume: DesiredVolume) -> dict[str, str]:
+    """A volume's labels: enough to keep or remove it without the lab file."""
+    return of(desired, "volume", volume.name) | {"labctl.type": volume.type, "labctl.reclaim": volume.reclaim}
+
+
+def of_image(kind: str, box: str) -> dict[str, str]:
+    """Images belong to no lab: they are shared by all that have the same recipe."""
+    return {SCHEMA: VERSION, KIND: kind, "labctl.box": box}
+
+
+def same_owner(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Whether an object carries the name that it would have if this lab had made it."""
+    return labels is not None and all(labels.get(key) == wanted[key] for key in (LAB, KIND, NAME))
+
+
+def query(lab: str | None = None, **more: str) -> dict[str, Any]:
+    """A filter for the engine's lists: everything of labctl, or of one lab."""
+    return {"label": [SCHEMA] if lab is None else [f"{LAB}={lab}"], **more}
+
+
+def addresses(labels: Mapping[str, str]) -> dict[str, IPv4Address]:
+    """The addresses that a container was made with, per network of the lab, in their order."""
+    try:
+        return {name: IPv4Address(text) for name, text in json.loads(labels.get("labctl.addresses", "{}")).items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def ports(labels: Mapping[str, str]) -> tuple[Port, ...]:
+    """The published ports that a container was made with."""
+    try:
+        return tuple(Port(*fields) for fields in json.loads(labels.get("labctl.ports", "[]")))
+    except (ValueError, TypeError):
+        return ()

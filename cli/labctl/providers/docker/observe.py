@@ -1,0 +1,226 @@
+"""Reading: one lab, or all labs, from the engine's lists and the host's own tables. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from typing import Any, Literal, cast
+
+from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, ObservedVolume, Role, State
+from labctl.providers.docker import hosttables, labels
+from labctl.providers.docker.client import Engine
+from labctl.providers.docker.errors import translated
+
+Listed = Sequence[Mapping[str, Any]]
+"""What the engine answers to a list: one JSON object for each thing."""
+
+_HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
+_EXITED = re.compile(r"^Exited \((\d+)\)")
+
+
+def lab(engine: Engine, name: str, images: Collection[str]) -> Observed:
+    """All of one lab. The lists are asked for at the same time, because each waits for the engine."""
+    wanted = [image for image in images if not image.startswith("labctl/")]
+    questions: list[Callable[[], Any]] = [
+        lambda: engine.containers(all=True, filters=labels.query(name)),
+        lambda: engine.networks(),
+        lambda: engine.volumes(filters=labels.query(name))["Volumes"] or [],
+        lambda: engine.images(filters={"reference": "labctl/*"}),
+        *(_has_image(engine, image) for image in wanted),
+    ]
+    containers, networks, volumes, own_images, *others = _ask(f"list lab {name}", questions)
+    return assemble(
+        name,
+        containers,
+        networks,
+        volumes,
+        images=frozenset(tag for image in own_images for tag in image["RepoTags"] or ())
+        | {image for image, there in zip(wanted, others, strict=True) if there},
+        routes=hosttables.routes(),
+        taken_ports=hosttables.listening(),
+    )
+
+
+def labs(engine: Engine) -> tuple[ObservedLab, ...]:
+    """All labs of this engine by name, whoever made them and from wherever."""
+    found = labels.query()
+    containers, networks, volumes = _ask(
+        "list the labs",
+        [
+            lambda: engine.containers(all=True, filters=found),
+            lambda: engine.networks(filters=found),
+            lambda: engine.volumes(filters=found)["Volumes"] or [],
+        ],
+    )
+    return summarise(containers, networks, volumes)
+
+
+def assemble(
+    name: str,
+    containers: Listed,
+    networks: Listed,
+    volumes: Listed,
+    *,
+    images: frozenset[str] = frozenset(),
+    routes: Collection[IPv4Network] = (),
+    taken_ports: frozenset[tuple[int, str]] = frozenset(),
+) -> Observed:
+    """What the lists say about lab `name`. Pure: the same answers give the same value."""
+    own_networks = [each for each in networks if _is(each, name, "network")]
+    known = {each["Labels"][labels.NAME]: _network(each) for each in own_networks}
+    ids = {each["Name"]: each["Id"] for each in own_networks}
+    own_containers = [each for each in containers if each["Labels"].get(labels.KIND) in labels.NODES]
+    own_volumes = [each for each in volumes if _is(each, name, "volume")]
+    nodes = sorted((_node(each, ids) for each in own_containers), key=lambda node: _natural(node.name))
+    own_subnets = {network.subnet for network in known.values()}
+    others = {subnet for each in networks if not _is(each, name, "network") for subnet in _subnets(each)}
+    labelled = [*own_containers, *own_networks, *own_volumes]
+    return Observed(
+        lab=name,
+        nodes={node.name: node for node in nodes},
+        networks=dict(sorted(known.items())),
+        volumes={each["Labels"][labels.NAME]: _volume(each) for each in own_volumes},
+        images=images,
+        taken_subnets=tuple(sorted(others | {route for route in routes if route not in own_subnets})),
+        taken_ports=taken_ports,
+        directories=frozenset(each["Labels"][labels.DIRECTORY] for each in labelled if _has_directory(each)),
+    )
+
+
+def summarise(containers: Listed, networks: Listed, volumes: Listed) -> tuple[ObservedLab, ...]:
+    """The labs that the lists speak of, by name."""
+    names: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
+    for place, (listed, kinds) in enumerate(
+        ((containers, labels.NODES), (networks, ("network",)), (volumes, ("volume",)))
+    ):
+        for each in listed:
+            given = each["Labels"] or {}
+            if given.get(labels.KIND) in kinds and (lab := given.get(labels.LAB)):
+                names.setdefault(lab, ([], [], []))[place].append(each)
+    return tuple(
+        ObservedLab(
+            name=name,
+            directories=frozenset(
+                each["Labels"][labels.DIRECTORY] for listed in names[name] for each in listed if _has_directory(each)
+            ),
+            nodes=sum(each["Labels"][labels.KIND] == "node" for each in nodes),
+            running=sum(each["Labels"][labels.KIND] == "node" and each["State"] == "running" for each in nodes),
+            networks=len(nets),
+            volumes=len(vols),
+            created=min((float(each["Created"]) for each in nodes), default=0.0),
+        )
+        for name, (nodes, nets, vols) in sorted(names.items())
+    )
+
+
+# ---------------------------------------------------------------- one thing each
+
+
+def _node(listed: Mapping[str, Any], networks: Mapping[str, str]) -> ObservedNode:
+    given: Mapping[str, str] = listed["Labels"]
+    status = str(listed["Status"])
+    health = _HEALTH.search(status)
+    exited = _EXITED.match(status)
+    addresses = labels.addresses(given)
+    attached = listed["NetworkSettings"]["Networks"] or {}
+    return ObservedNode(
+        name=given.get(labels.NAME, ""),
+        id=listed["Id"],
+        state=cast(State, listed["State"] if listed["State"] != "removing" else "dead"),
+        image=str(listed["Image"]),
+        # A node whose networks are not those it was made with has lost its shape: it can only be made anew.
+        shape=given.get("labctl.shape", "") if _whole(given, attached, networks) else "",
+        content=given.get("labctl.content", ""),
+        addresses=addresses,
+        ports=labels.ports(given),
+        health=cast(Literal["healthy", "unhealthy", "starting"], health[1]) if health else None,
+        exit_code=int(exited[1]) if exited else None,
+        started=listed["State"] != "created",
+        role=cast(Role, given[labels.KIND]),
+        group=given.get("labctl.group", ""),
+        kind="image" if "labctl.image" in given else "box",
+        desktop=given.get("labctl.desktop"),
+        volumes=tuple(
+            each["Name"].removeprefix(f"labctl-{given.get(labels.LAB)}-")
+            for each in listed["Mounts"]
+            if each["Type"] == "volume" and str(each.get("Name", "")).startswith(f"labctl-{given.get(labels.LAB)}-")
+        ),
+        created=float(listed["Created"]),
+        status=status,
+    )
+
+
+def _whole(given: Mapping[str, str], attached: Mapping[str, Any], networks: Mapping[str, str]) -> bool:
+    """Whether the container is on the very networks, with the addresses, that its labels speak of."""
+    prefix = f"labctl-{given.get(labels.LAB)}-"
+    for name, address in labels.addresses(given).items():
+        endpoint = attached.get(prefix + name)
+        if endpoint is None or prefix + name not in networks:
+            return False
+        if endpoint["NetworkID"] not in ("", networks[prefix + name]):
+            return False
+        if (endpoint.get("IPAMConfig") or {}).get("IPv4Address") != str(address):
+            return False
+    return True
+
+
+def _network(listed: Mapping[str, Any]) -> ObservedNetwork:
+    return ObservedNetwork(
+        name=listed["Labels"][labels.NAME],
+        id=listed["Id"],
+        engine_name=listed["Name"],
+        subnet=next(iter(_subnets(listed)), IPv4Network("0.0.0.0/32")),
+        internal=bool(listed["Internal"]),
+    )
+
+
+def _volume(listed: Mapping[str, Any]) -> ObservedVolume:
+    given = listed["Labels"]
+    return ObservedVolume(
+        name=given[labels.NAME],
+        engine_name=listed["Name"],
+        type=given.get("labctl.type", "local"),
+        reclaim="Delete" if given.get("labctl.reclaim") == "Delete" else "Retain",
+    )
+
+
+def _is(listed: Mapping[str, Any], lab: str, kind: str) -> bool:
+    given = listed["Labels"] or {}
+    return given.get(labels.LAB) == lab and given.get(labels.KIND) == kind and labels.NAME in given
+
+
+def _has_directory(listed: Mapping[str, Any]) -> bool:
+    return labels.DIRECTORY in (listed["Labels"] or {})
+
+
+def _subnets(listed: Mapping[str, Any]) -> list[IPv4Network]:
+    found = []
+    for each in (listed.get("IPAM") or {}).get("Config") or ():
+        try:
+            found.append(IPv4Network(each.get("Subnet", ""), strict=False))
+        except ValueError:
+            continue  # IPv6
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts web-2 before web-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+# ---------------------------------------------------------------- asking
+
+
+def _ask(doing: str, questions: Sequence[Callable[[], Any]]) -> list[Any]:
+    def answer(question: Callable[[], Any]) -> Any:
+        with translated(doing):
+            return question()
+
+    with ThreadPoolExecutor(min(8, len(questions))) as pool:
+        return list(pool.map(answer, questions))
+
+
+def _has_image(engine: Engine, image: str) -> Callable[[], bool]:
+    return lambda: engine.image(image) is not None

@@ -1,0 +1,154 @@
+"""The provider: what `providers.base` asks for, each by the module that knows it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from labctl.errors import HostError
+from labctl.plan.model import (
+    BakedImage,
+    BaseImage,
+    Desired,
+    DesiredNetwork,
+    DesiredNode,
+    DesiredVolume,
+    Observed,
+    ObservedLab,
+    ObservedNetwork,
+    ObservedNode,
+    ObservedVolume,
+    Target,
+    Wanted,
+)
+from labctl.providers.base import Line
+from labctl.providers.docker import images, networks, nodes, observe, volumes
+from labctl.providers.docker.client import Engine, find
+from labctl.providers.docker.errors import socket_problem, translated
+from labctl.providers.docker.logs import logs
+from labctl.providers.docker.shell import DockerShell
+from labctl.recipe import Entry, Trust
+
+
+class Docker:
+    """Containers of the engine on this host. It connects on first use; all methods may be called from many threads.
+
+    `cache` is a directory for locks and half-made base images; `trust` reaches builds and `image:` nodes.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        *,
+        cache: Path,
+        trust: Trust | None = None,
+        environ: Mapping[str, str] = os.environ,
+        home: Path | None = None,
+    ) -> None:
+        self._cache = cache
+        self._trust = trust or Trust()
+        self._environ = environ
+        self._home = home
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The connection. Raises `HostError` when there is no engine here that labctl can use."""
+        with self._lock:
+            if self._engine is None:
+                endpoint = find(self._environ, self._home or Path.home())
+                if problem := socket_problem(endpoint.path):
+                    raise problem
+                with translated("connect"):
+                    engine = Engine(endpoint)
+                _refuse_unreachable(engine)
+                self._engine = engine
+            return self._engine
+
+    def check(self) -> None:
+        """Raise `HostError` when this host cannot run containers as labctl needs them; one question at most."""
+        _ = self.engine
+
+    def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
+        """See `Provider.observe`."""
+        return observe.lab(self.engine, lab, images)
+
+    def labs(self) -> tuple[ObservedLab, ...]:
+        """All labs of the engine, by name."""
+        return observe.labs(self.engine)
+
+    def create(
+        self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None
+    ) -> None:
+        """See `Provider.create`."""
+        if isinstance(target, DesiredNode):
+            nodes.create(self.engine, target, desired, seed, self._trust.proxies)
+        elif isinstance(target, DesiredNetwork):
+            networks.create(self.engine, target, desired)
+        elif isinstance(target, DesiredVolume):
+            volumes.create(self.engine, target, desired)
+        else:
+            self.build(target, on_line=on_line)
+
+    def build(self, image: BaseImage | BakedImage, *, on_line: Line | None = None) -> None:
+        """Have an image in the engine; it belongs to no lab."""
+        images.create(self.engine, image, self._cache, self._trust, on_line)
+
+    def start(self, node: DesiredNode | ObservedNode) -> None:
+        """See `Provider.start`."""
+        nodes.start(self.engine, node)
+
+    def stop(self, node: ObservedNode, *, timeout: float) -> None:
+        """See `Provider.stop`."""
+        nodes.stop(self.engine, node, timeout=timeout)
+
+    def remove(self, target: Target) -> None:
+        """See `Provider.remove`. What is not labctl's is never removed."""
+        if isinstance(target, DesiredNode | ObservedNode):
+            nodes.remove(self.engine, target)
+        elif isinstance(target, DesiredNetwork | ObservedNetwork):
+            networks.remove(self.engine, target)
+        elif isinstance(target, DesiredVolume | ObservedVolume):
+            volumes.remove(self.engine, target)
+        else:
+            images.remove(self.engine, target.tag)
+
+    def shell(self, node: DesiredNode | ObservedNode) -> DockerShell:
+        """See `Provider.shell`."""
+        return DockerShell(self.engine, nodes.reference_of(node), node.name)
+
+    def logs(
+        self,
+        node: DesiredNode | ObservedNode,
+        *,
+        follow: bool = False,
+        since: float | None = None,
+        tail: int | None = None,
+    ) -> Iterator[bytes]:
+        """Lines that the node printed; see `logs.logs`."""
+        return logs(self.engine, node, follow=follow, since=since, tail=tail)
+
+    def clear_leftovers(self) -> tuple[str, ...]:
+        """Remove what killed builds left, by labels alone; the ids of what was removed."""
+        return images.clear_leftovers(self.engine)
+
+
+def _refuse_unreachable(engine: Engine) -> None:
+    """Raise `HostError` for engines whose nodes have addresses that this host has no way to."""
+    parts = {str(each.get("Name")) for each in engine.server.get("Components") or ()}
+    if "rootlesskit" in parts:
+        raise HostError(
+            "a rootless engine keeps its nodes behind a network of its own, where labctl cannot reach their addresses",
+            details=[f"its socket: {engine.socket_path}"],
+            hint="use the system's engine: unset DOCKER_HOST, docker context use default",
+        )
+    if "Docker Desktop" in str((engine.server.get("Platform") or {}).get("Name")):
+        raise HostError(
+            "Docker Desktop keeps its nodes in a virtual machine, where labctl cannot reach their addresses",
+            details=[f"its socket: {engine.socket_path}"],
+            hint="use a Linux host's own engine: labctl doctor --fix",
+        )
