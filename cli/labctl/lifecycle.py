@@ -198,7 +198,7 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
             lab.provider.start(node)
             return
         box = node.kind == "box"
-        probes = features.probes(desktop=node.desktop is not None) if box else ()
+        probes = features.probes(has_desktop=node.desktop is not None) if box else ()
         address = next(iter(node.addresses.values()), None)
         ready(Subject(node.name, address, probes, health=True, may_end=not box), waiting, fresh=True)
 
@@ -262,7 +262,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
             makings[name] = Making(BakedImage(node.image))
             continue
         assert node.box is not None
-        key = (node.box, node.packages, node.desktop and node.desktop.wm, node.desktop)
+        key = (node.box, node.packages, node.desktop and node.desktop.wm)
         if key not in made:
             recipe = features.recipe(node)
             made[key] = Making(bake(base_image(box(node.box)), recipe, trust), recipe)

@@ -10,10 +10,10 @@ from labctl.features import base, desktop, ssh
 from labctl.features.base import apply_needed
 from labctl.features.gateway import recipe as gateway_recipe
 from labctl.features.gateway import seed as gateway_seed
-from labctl.model.lab import Node
-from labctl.recipe import Entry, Facts, Recipe
+from labctl.model.lab import Desktop, Node
+from labctl.recipe import Entry, Facts, Probe, Recipe
 
-__all__ = ["APPLY", "apply_needed", "common", "gateway_recipe", "gateway_seed", "recipe", "seed"]
+__all__ = ["APPLY", "apply_needed", "common", "gateway_recipe", "gateway_seed", "image_seed", "probes", "recipe", "seed"]
 
 APPLY = "/usr/lib/lab/apply"
 """The program that brings a running node to what its seed says; run as root, it is idempotent."""
@@ -38,3 +38,13 @@ def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
     if node.desktop:
         entries += desktop.seed(facts)
     return tuple(entries)
+
+
+def image_seed(node: Node) -> tuple[Entry, ...]:
+    """The lab file's files of a node that runs somebody else's image."""
+    return base.files(node)
+
+
+def probes(*, has_desktop: bool) -> tuple[Probe, ...]:
+    """What must hold before a box node counts as ready."""
+    return (common() + desktop.recipe(Desktop()) if has_desktop else common()).probes

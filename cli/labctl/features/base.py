@@ -53,7 +53,7 @@ def recipe() -> Recipe:
 
 def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
     """What the node knows of itself, and what `apply` is to do in it."""
-    return (*_identity(node, facts), *_files(node), *_apply(node))
+    return (*_identity(node, facts), *files(node), *_apply(node))
 
 
 def apply_needed(node: Node) -> bool:
@@ -80,10 +80,10 @@ def _identity(node: Node, facts: Facts) -> Iterator[Entry]:
     )
 
 
-def _files(node: Node) -> Iterator[Entry]:
-    for file in node.files:
-        uid, gid = _numeric(file.owner) or (0, 0)
-        yield Entry(file.path, file.content, file.mode, uid, gid)
+def files(node: Node) -> tuple[Entry, ...]:
+    """The lab file's files; an owner that only the node knows is set by `apply`."""
+    owned = [(file, _numeric(file.owner) or (0, 0)) for file in node.files]
+    return tuple(Entry(file.path, file.content, file.mode, uid, gid) for file, (uid, gid) in owned)
 
 
 def _apply(node: Node) -> Iterator[Entry]:
