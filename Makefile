@@ -9,7 +9,7 @@ DEMO := .demo
 ARGS :=
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o DPkg::Use-Pty=0
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifeq ($(strip $(HOME)),)

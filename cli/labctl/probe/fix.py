@@ -12,7 +12,7 @@ from labctl.probe.finding import Argv, Finding
 from labctl.probe.host import Host
 
 _LISTS_AGE = 24 * 3600.0
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120")
+_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120", "-o", "DPkg::Use-Pty=0")
 START_DEADLINE = 60.0
 """Seconds that a started engine has until it must answer."""
 

@@ -1,0 +1,59 @@
+"""What all tests share: a labctl of their own in every test, and what they may ask of the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.host_state import describe, read_host, settled
+from tests.support.requirements import MARKERS, lacking, required
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose host lacks what it needs; fail it when LABCTL_REQUIRE says that it must be there."""
+    for marker, needs in MARKERS.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        for need in needs:
+            reason = lacking(need)
+            if reason is not None and need in required():
+                pytest.fail(f"LABCTL_REQUIRE has {need}: {reason}", pytrace=False)
+            if reason is not None:
+                pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def labctl_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """labctl's home of this test alone, and an environment without anybody's settings for labctl."""
+    for name in [*os.environ]:
+        if name.startswith("LABCTL_") and name != "LABCTL_REQUIRE":
+            monkeypatch.delenv(name)
+    for name in ("CI", "FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "labctl-home"
+    monkeypatch.setenv("LABCTL_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def session_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory below which all labs of this session lie (`tmp_path` is below it too)."""
+    return tmp_path_factory.getbasetemp().resolve()
+
+
+@pytest.fixture
+def host_state(session_directory: Path, labctl_home: Path) -> Iterator[None]:
+    """After the test the host has nothing that it had not before; cached images may stay.
+
+    Containers, networks, volumes, loop devices, mounts, links, iptables rules, listeners, processes, and labctl's own
+    state (`LABCTL_HOME`, as long as the test keeps to it).
+    """
+    before = read_host(session_directory)
+    yield
+    left = settled(before, session_directory)
+    if labs := sorted(path.name for path in labctl_home.glob("labs/*")):
+        left["state"] = labs
+    assert not left, f"left behind:\n{describe(left)}"

@@ -1,0 +1,48 @@
+"""What a test needs of the host beside Python, and whether going without is allowed."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+
+MARKERS = {"engine": ("docker",), "browser": ("docker", "browser"), "soak": ("docker",)}
+"""What a marker asks for, in the words of LABCTL_REQUIRE."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def required(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """What must be there (``LABCTL_REQUIRE="docker browser"``): a test without it fails instead of being skipped."""
+    return frozenset(environ.get("LABCTL_REQUIRE", "").replace(",", " ").split())
+
+
+@functools.cache
+def lacking(need: str) -> str | None:
+    """Why this host cannot serve `need`, None when it can. Asked once per process."""
+    return _no_engine() if need == "docker" else _no_browser()
+
+
+def _no_browser() -> str | None:
+    if any(shutil.which(name) for name in BROWSERS):
+        return None
+    return f"none of {', '.join(BROWSERS)} is there"
+
+
+def _no_engine() -> str | None:
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    connection = http.client.HTTPConnection("localhost", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(10)
+    try:
+        connection.sock.connect(path)
+        connection.request("GET", "/_ping")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"no container engine at {path}: {error}"
+    finally:
+        connection.close()
+    return None if status == 200 else f"the engine at {path} answered {status}"
