@@ -115,10 +115,10 @@ def _import(engine: Engine, base: BaseImage, cache: Path, trust: Trust, on_line:
     changes = [f"LABEL {name}={value}" for name, value in labels.of_image("base", base.box).items()]
     repository, tag = split_tag(base.tag)
     with bootstrap.bootstrapped(base, cache, trust.proxies, on_line) as tar, translated(f"import {base.box}"):
-        with tar.open("rb") as stream:
-            answer = engine.import_image_from_stream(
-                stream, repository=repository, tag=tag, changes=[*changes, 'CMD ["/bin/sh"]']
-            )
+        # By its name: the SDK announces a stream as chunked and then sends it whole.
+        answer = engine.import_image(
+            src=str(tar), repository=repository, tag=tag, changes=[*changes, 'CMD ["/bin/sh"]']
+        )
         _read_answer(answer.encode().splitlines(), f"import {base.box}", None)
 
 
