@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl.errors import InvalidLabError, LabctlError, NotFoundError
-from labctl.lab import LabDirectory, home, known_labs
+from labctl.lab import LabDirectory, cache, home, known_labs
 from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedNode
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ def load_lab(files: Sequence[str] | None) -> Lab:
     return load(files).lab
 
 
-def provider_of(lab: str) -> Provider:
-    """The provider that runs the nodes of the lab (containers on this host's engine, in this version)."""
-    from labctl.providers.docker import Docker
+def provider() -> Provider:
+    """The provider that runs the nodes of all labs (containers on this host's engine, in this version)."""
+    from labctl.probe.trust import host_trust
+    from labctl.probe.user import invoking_user
+    from labctl.providers.docker.provider import Docker
 
-    return Docker()
+    return Docker(cache=cache(), trust=host_trust(), home=invoking_user().home)
 
 
 def find_lab(files: Sequence[str] | None, name: str | None) -> str:
@@ -69,11 +71,11 @@ def find_lab(files: Sequence[str] | None, name: str | None) -> str:
 
 def open_lab(name: str) -> RunningLab:
     """The lab of that name as it is now, reading only. Raises `NotFoundError` when nothing of it is on this host."""
-    provider = provider_of(name)
-    observed = provider.observe(name)
+    engine = provider()
+    observed = engine.observe(name)
     if not (observed.nodes or observed.networks or observed.volumes):
         raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one")
-    return RunningLab(name, provider, observed, LabDirectory(home(), name))
+    return RunningLab(name, engine, observed, LabDirectory(home(), name))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.api import provider_of
+from labctl import api
 from labctl.engine import Outcome, execute
 from labctl.errors import (
     ConflictError,
@@ -72,19 +72,19 @@ class Up:
         first = next(iter(errors.values()))
         hint = first.hint if isinstance(first, LabctlError) else None
         details = [line for each, error in errors.items() for line in _told(each, error)]
-        nodes = {node_ref(name) for name in self.planned.desired.nodes if name != GATEWAY}
+        nodes = {node_ref(name) for name in self.planned.desired.nodes}
         lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
-        what = ", ".join(sorted(lost)) or ", ".join(errors)
+        what = ", ".join(sorted(each.removeprefix("node/") for each in lost)) or ", ".join(errors)
         if all(isinstance(error, DeadlineError) for error in errors.values()):
             return DeadlineError(f"not ready in time: {what}", details=details, hint=hint)
-        if lost != nodes:
+        if not lost or nodes - lost - {node_ref(GATEWAY)}:
             return PartlyUpError(f"the lab is only partly up, without {what}", details=details, hint=hint)
         return first
 
 
 def plan(lab: Lab, *, nodes: Collection[str] = ()) -> Planned:
     """What `up` would do, reading only."""
-    return _plan(lab, provider_of(lab.name), LabDirectory(home(), lab.name), nodes)
+    return _plan(lab, api.provider(), LabDirectory(home(), lab.name), nodes)
 
 
 def up(
@@ -107,7 +107,7 @@ def up(
 
     end = time.monotonic() + timeout
     directory = LabDirectory(home(), lab.name)
-    provider = provider_of(lab.name)
+    provider = api.provider()
     _refuse_unbuilt(lab, nodes)
     with directory.lock("up"):
         avoid: list[ConflictError] = []
@@ -137,7 +137,7 @@ def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> t
     Needs neither the lab file nor the lab's directory. Raises `NotFoundError` unless `missing_ok`.
     """
     directory = LabDirectory(home(), name)
-    provider = provider_of(name)
+    provider = api.provider()
     from labctl.work import take_down
 
     with directory.lock("down"):
