@@ -178,7 +178,8 @@ class Check:
     """A fact that holds in a healthy lab. Exactly one of the kinds; times in seconds.
 
     `kind` is tcp, http, run, dns, mount or desktop and `subject` what stands behind it (``db:5432``, a URL, a name, a
-    path, a node; for run a command). `node` is where it runs from (`from`/`on`), None for the host.
+    path, a node; for run a command). `node` is where it runs from (`from`/`on`), None for the host; `on` may name a
+    group, and then the check must hold on each of `nodes`.
     """
 
     name: str
@@ -191,6 +192,7 @@ class Check:
     status: int | None = None
     header: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

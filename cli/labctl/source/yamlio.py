@@ -1,8 +1,48 @@
-"""The one module that knows YAML."""
+"""The one module that knows YAML: lab files become trees with places, data becomes text."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
 import yaml
+
+from labctl.source.scalars import AmbiguousScalar, resolve_plain
+from labctl.source.tree import Mapping, Place, Scalar, Sequence, Value
+
+# The C parser gives the same events with the same marks, about ten times faster; a distribution may lack it.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+DEPTH_LIMIT = 40
+"""How deep a lab file may nest; the language itself needs 8."""
+SIZE_LIMIT = 50_000
+"""How many values a lab file may have once its aliases are expanded."""
+FILE_LIMIT = 4 * 2**20
+"""How many bytes a lab file may have."""
+
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something wrong with the text itself, at `place`."""
+
+    place: Place
+    message: str
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a text holds: its value (None when it could not be read) and its flaws."""
+
+    value: Value | None
+    flaws: list[Flaw] = field(default_factory=list)
+
+
+class _Stop(Exception):
+    """Reading on makes no sense; the flaw has been noted."""
 
 
 def load_plain(text: str) -> object:
@@ -13,5 +53,247 @@ def load_plain(text: str) -> object:
 
 def dump(data: object) -> str:
     """`data` (plain dicts, lists, scalars) as YAML text, keys in their own order."""
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    text: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110
+    )
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what the reader above reads back: no aliases, quotes wherever a reader could disagree."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None
+    try:
+        if resolve_plain(text.strip()) != text:
+            style = '"'
+    except AmbiguousScalar:
+        style = '"'
+    if style is None and "\n" in text and not any(line != line.rstrip() for line in text.split("\n")):
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of `text` as YAML counts them, without their breaks; at least one."""
+    return _BREAK.split(text)
+
+
+def parse(text: str, file: int) -> Parsed:
+    """The tree of a document; every flaw that reading can go on after is noted, and reading goes on."""
+    bad = _UNPRINTABLE.search(text)
+    if bad:
+        before = split_lines(text[: bad.start()])
+        name = "a NUL character" if bad[0] == "\0" else f"the control character U+{ord(bad[0]):04X}"
+        flaw = Flaw(Place(file, len(before) - 1, len(before[-1])), f"{name} cannot stand in a lab file")
+        return Parsed(None, [flaw])
+    reader = _Reader(text, file)
+    try:
+        value = reader.read()
+    except _Stop:
+        value = None
+    return Parsed(value, reader.flaws)
+
+
+class _Reader:
+    """Builds the tree from the parser's events, without recursion, so that depth is ours to bound."""
+
+    def __init__(self, text: str, file: int) -> None:
+        self.text = text
+        self.file = file
+        self.flaws: list[Flaw] = []
+        self.anchors: dict[str, Value] = {}
+        self.sizes: dict[int, int] = {}
+        self.open: set[int] = set()
+        self.count = 0
+
+    def read(self) -> Value:
+        root: Value | None = None
+        stack: list[_Frame] = []
+        for event in self._events():
+            value: Value
+            if isinstance(event, yaml.ScalarEvent):
+                value = self._scalar(event, key=bool(stack) and stack[-1].wants_key)
+            elif isinstance(event, yaml.AliasEvent):
+                value = self._alias(event)
+            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                self._begin(event, stack)
+                continue
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                frame = stack.pop()
+                value = frame.value
+                self.open.discard(id(value))
+                self.sizes[id(value)] = self.count - frame.start
+            elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                raise self._stopped(self._place(event), "a lab file is one document, a second one begins here")
+            else:
+                continue
+            if stack:
+                self._add(stack[-1], value)
+            else:
+                root = value
+        if root is None:
+            raise self._stopped(Place(self.file, 0, 0), "the file is empty")
+        return root
+
+    def _events(self) -> Any:
+        try:
+            yield from yaml.parse(self.text, Loader=_LOADER)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(self.file, mark.line, mark.column) if mark else Place(self.file, 0, 0)
+            raise self._stopped(place, _plain_words(error, self.text, place)) from error
+        except yaml.YAMLError as error:
+            raise self._stopped(Place(self.file, 0, 0), f"this is not YAML: {str(error).splitlines()[0]}") from error
+
+    def _begin(self, event: Any, stack: list[_Frame]) -> None:
+        place = self._place(event)
+        self._tag(event, place)
+        if len(stack) >= DEPTH_LIMIT:
+            raise self._stopped(place, f"values are nested more than {DEPTH_LIMIT} deep")
+        if stack and stack[-1].wants_key:
+            self.flaws.append(Flaw(place, "a key is a word, not a list or a mapping"))
+        value = Mapping(place) if isinstance(event, yaml.MappingStartEvent) else Sequence(place)
+        if event.anchor:
+            self.anchors[event.anchor] = value
+        self.open.add(id(value))
+        self._grow(1, place)
+        stack.append(_Frame(value, self.count - 1))
+
+    def _scalar(self, event: yaml.ScalarEvent, *, key: bool) -> Scalar:
+        place = self._place(event)
+        self._tag(event, place)
+        self._grow(1, place)
+        text: str = event.value
+        value: str | int | float | bool | None = text
+        # Tagged scalars were refused above; quoted ones are strings.
+        if not event.style and not event.tag:
+            try:
+                value = resolve_plain(text)
+            except AmbiguousScalar as error:
+                # `on` is a key of this language; as a value it is refused.
+                if not (key and text == "on"):
+                    self.flaws.append(Flaw(place, str(error)))
+                value = text
+        scalar = Scalar(value, place)
+        if event.anchor:
+            self.anchors[event.anchor] = scalar
+        return scalar
+
+    def _alias(self, event: Any) -> Value:
+        place = self._place(event)
+        value = self.anchors.get(event.anchor)
+        if value is None:
+            self.flaws.append(Flaw(place, f"there is no anchor `&{event.anchor}` above"))
+            return Scalar(None, place)
+        if id(value) in self.open:
+            raise self._stopped(place, f"`*{event.anchor}` contains itself")
+        self._grow(self.sizes.get(id(value), 1), place)
+        return value
+
+    def _add(self, frame: _Frame, value: Value) -> None:
+        if isinstance(frame.value, Sequence):
+            frame.value.items.append(value)
+            return
+        if frame.wants_key:
+            frame.key, frame.wants_key = value, False
+            return
+        key, frame.wants_key = frame.key, True
+        name = self._key(key)
+        if name is None:
+            return
+        if name == "<<" and isinstance(frame.value, Mapping):
+            self._merge_key(frame.value, value)
+            return
+        if name in frame.value.keys and name not in frame.inherited:
+            first = frame.value.keys[name].line + 1
+            self.flaws.append(Flaw(key.place, f"the key `{_short(name)}` stands here twice, first in line {first}"))
+            return
+        frame.inherited.discard(name)
+        frame.value.items[name], frame.value.keys[name] = value, key.place
+
+    def _key(self, key: Value) -> str | None:
+        if not isinstance(key, Scalar):
+            return None
+        if isinstance(key.value, str):
+            return key.value
+        shown = "null" if key.value is None else str(key.value).lower()
+        self.flaws.append(Flaw(key.place, f'a key is a string, this one is not: write "{_short(shown)}" in quotes'))
+        return None
+
+    def _merge_key(self, into: Mapping, value: Value) -> None:
+        sources = value.items if isinstance(value, Sequence) else [value]
+        for source in sources:
+            if not isinstance(source, Mapping):
+                self.flaws.append(Flaw(value.place, "`<<` takes a mapping, or a list of mappings"))
+                return
+            for name, item in source.items.items():
+                if name not in into.items:
+                    into.items[name], into.keys[name] = item, source.keys[name]
+
+    def _tag(self, event: Any, place: Place) -> None:
+        if event.tag:
+            self.flaws.append(
+                Flaw(place, f"tags such as `{_short(event.tag)}` are not part of the lab file's language")
+            )
+
+    def _grow(self, by: int, place: Place) -> None:
+        self.count += by
+        if self.count > SIZE_LIMIT:
+            raise self._stopped(place, f"the file has more than {SIZE_LIMIT} values when its aliases are expanded")
+
+    def _place(self, event: Any) -> Place:
+        start, end = event.start_mark, event.end_mark
+        width = end.column - start.column if end.line == start.line else 1
+        return Place(self.file, start.line, start.column, max(width, 1))
+
+    def _stopped(self, place: Place, message: str) -> _Stop:
+        self.flaws.append(Flaw(place, message))
+        return _Stop()
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A mapping or list that is being read; `inherited` are keys that came from `<<` and may be given again."""
+
+    value: Mapping | Sequence
+    start: int
+    wants_key: bool = False
+    key: Value = field(default_factory=lambda: Scalar(None, Place(0, 0, 0)))
+    inherited: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.wants_key = isinstance(self.value, Mapping)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:56]}…"
+
+
+def _plain_words(error: yaml.MarkedYAMLError, text: str, place: Place) -> str:
+    lines = split_lines(text)
+    line = lines[place.line] if place.line < len(lines) else ""
+    problem = str(error.problem or error.context or "it cannot be read")
+    if "\t" in line[: place.column + 1] and not line[: place.column].strip():
+        return "this line is indented with a tab, YAML wants spaces"
+    if "mapping values are not allowed" in problem:
+        return "a `:` does not fit here: check the indentation, or put the value in quotes"
+    if "cannot start any token" in problem:
+        character = line[place.column : place.column + 1]
+        return f"a value cannot begin with `{character}`: put it in quotes"
+    if "unexpected end of stream" in problem:
+        return "a quote is opened and never closed"
+    if "could not find expected ':'" in problem:
+        return "a `:` and a value are missing after this key"
+    if "did not find expected key" in problem or "expected <block end>" in problem:
+        return "a key is expected here: check the indentation"
+    if "node content" in problem or "',' or ']'" in problem or "',' or '}'" in problem:
+        return "a list or mapping is opened with [ or { and not closed properly"
+    return f"this is not YAML: {problem}"
