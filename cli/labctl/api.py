@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import InvalidLabError, LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
-from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedNode
+from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedLab, ObservedNode
 
 if TYPE_CHECKING:
     from labctl.model.lab import Lab
@@ -76,6 +76,11 @@ def open_lab(name: str) -> RunningLab:
     if not (observed.nodes or observed.networks or observed.volumes):
         raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one")
     return RunningLab(name, engine, observed, LabDirectory(home(), name))
+
+
+def labs() -> Sequence[ObservedLab]:
+    """All labs of this host by name, whoever made them and from wherever."""
+    return provider().labs()
 
 
 @dataclass

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from labctl.plan.model import Desired, DesiredNode, Observed, ObservedNode, Target, Wanted
+from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
+from labctl.providers.session import Access
 from labctl.recipe import Entry
 
 Line = Callable[[str], None]
@@ -78,6 +79,12 @@ class Provider(Protocol):
 
     def shell(self, node: DesiredNode | ObservedNode) -> Shell:
         """A way into the running node."""
+
+    def access(self, node: DesiredNode | ObservedNode) -> Access:
+        """All ways into the node for people: commands with open streams, archives, logs; see `providers.session`."""
+
+    def labs(self) -> Sequence[ObservedLab]:
+        """All labs that it has on this host, by name, reading only."""
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
         """The last lines that the node printed on its console or log, also of a stopped one."""

@@ -25,6 +25,7 @@ from labctl.plan.model import (
 )
 from labctl.providers.base import Line
 from labctl.providers.docker import images, networks, nodes, observe, volumes
+from labctl.providers.docker.access import DockerAccess
 from labctl.providers.docker.client import Engine, find
 from labctl.providers.docker.errors import socket_problem, translated
 from labctl.providers.docker.logs import logs
@@ -121,6 +122,10 @@ class Docker:
         """See `Provider.shell`."""
         return DockerShell(self.engine, nodes.reference_of(node), node.name)
 
+    def access(self, node: DesiredNode | ObservedNode) -> DockerAccess:
+        """See `Provider.access`."""
+        return DockerAccess(self.engine, nodes.reference_of(node), node.name)
+
     def logs(
         self,
         node: DesiredNode | ObservedNode,
@@ -131,6 +136,10 @@ class Docker:
     ) -> Iterator[bytes]:
         """Lines that the node printed; see `logs.logs`."""
         return logs(self.engine, node, follow=follow, since=since, tail=tail)
+
+    def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
+        """See `Provider.tail`."""
+        return [line.decode(errors="replace").rstrip("\r\n") for line in self.logs(node, tail=lines)]
 
     def clear_leftovers(self) -> tuple[str, ...]:
         """Remove what killed builds left, by labels alone; the ids of what was removed."""

@@ -1,0 +1,68 @@
+"""What killed runs left behind: found by labels and by labctl's own files alone, never what runs or is to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labctl import api
+from labctl.errors import BusyError
+from labctl.lab import LabDirectory, home, known_labs
+from labctl.plan.model import ObservedNetwork, ObservedNode
+
+if TYPE_CHECKING:
+    from labctl.providers.base import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """One thing that nobody needs: `what` it is, `because` of what, and the lab it belongs to."""
+
+    what: str
+    because: str
+    lab: str
+    target: ObservedNode | ObservedNetwork | LabDirectory
+
+
+def find(provider: Provider | None = None) -> list[Garbage]:
+    """All that can be removed now. Labs that another labctl works on are left out."""
+    provider = provider or api.provider()
+    labs = {each.name for each in provider.labs()}
+    found: list[Garbage] = []
+    for name in sorted({*labs, *known_labs(home())}):
+        directory = LabDirectory(home(), name)
+        try:
+            with directory.lock("gc"):
+                found += _of_lab(name, directory, provider)
+        except BusyError:
+            continue
+    return found
+
+
+def remove(found: Sequence[Garbage], provider: Provider | None = None) -> None:
+    """Remove what `find` gave, nodes before their networks."""
+    provider = provider or api.provider()
+    with ExitStack() as locks:
+        for name in sorted({each.lab for each in found}):
+            locks.enter_context(LabDirectory(home(), name).lock("gc"))
+        for each in found:
+            if isinstance(each.target, LabDirectory):
+                each.target.remove()
+            else:
+                provider.remove(each.target)
+
+
+def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garbage]:
+    observed = provider.observe(name)
+    unborn = [node for node in observed.nodes.values() if not node.started]
+    found = [Garbage(f"node {node.name} of {name}", "it was made and never started", name, node) for node in unborn]
+    if len(unborn) == len(observed.nodes):
+        found += [
+            Garbage(f"network {network.name} of {name}", "no node is on it", name, network)
+            for network in observed.networks.values()
+        ]
+        if directory.exists and not observed.volumes:
+            found.append(Garbage(f"files of lab {name}", "nothing of the lab is on this host", name, directory))
+    return found
