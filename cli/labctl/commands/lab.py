@@ -67,7 +67,7 @@ def up(
         session.notices(loaded.notices)
         result = lifecycle.up(
             loaded.lab,
-            files=loaded.files,
+            files=[file for file in loaded.files if file is not None],
             nodes=nodes or (),
             emit=session.emit,
             confirm=confirmation(yes=yes, pause=session.pause),
