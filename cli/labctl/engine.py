@@ -82,9 +82,7 @@ class _Run:
         try:
             while order.is_active():
                 for name in order.get_ready():
-                    if self.begin(self.steps[name]):
-                        self.under_way += 1
-                    else:
+                    if not self.begin(self.steps[name]):
                         order.done(name)
                 if self.under_way:
                     step, seconds, error = self.finished.get()
@@ -122,6 +120,7 @@ class _Run:
                 StepEnded(step.id, step.verb, step.ref, "skipped", 0.0, self.clock(), error=f"{root} did not succeed")
             )
             return False
+        self.under_way += 1  # before the start: an interrupt may come in the midst of it
         threading.Thread(target=self.work, args=(step,), name=step.id, daemon=True).start()
         return True
 

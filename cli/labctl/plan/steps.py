@@ -147,7 +147,7 @@ class _Draft:
         needs += [f"{Verb.CREATE} volume/{name}" for name in wanted.volumes]
         needs.append(f"{Verb.REMOVE} {ref}")
         created = self.add(Verb.CREATE, ref, because, wanted, needs)
-        started = self.add(Verb.START, ref, because, wanted, [created, *self._dependencies(wanted)])
+        started = self.add(Verb.START, ref, "just created", wanted, [created, *self._dependencies(wanted)])
         self._settle(wanted, because, started)
 
     def _converge(self, wanted: DesiredNode, known: ObservedNode) -> None:
