@@ -28,6 +28,8 @@ class ExitCode(IntEnum):
     CHANGES = 10
     CHILD_TIMEOUT = 124
     CHILD_FAILED = 125
+    CHILD_NOT_EXECUTABLE = 126
+    CHILD_NOT_FOUND = 127
     HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
@@ -87,8 +89,8 @@ class NotFoundError(LabctlError):
     exit_code = ExitCode.NOT_FOUND
 
 
-class ConflictError(LabctlError):
-    """The engine refused a choice (port, subnet, name) because somebody else took it in the meantime.
+class ConflictError(HostError):
+    """A subnet, port or name is taken by somebody else.
 
     `taken` names what was refused, e.g. ``"port 127.0.0.1:20022"`` or ``"subnet 10.201.4.0/24"``; `retry` is true when
     labctl had made the choice itself, so that observing and planning again can make another.

@@ -8,13 +8,13 @@ from typing import Literal
 
 from labctl.model.lab import Port
 
-_FORM = re.compile(r"(?:(?P<address>[0-9.]+):)?(?:(?P<host>[0-9]{1,6}):)?(?P<port>[0-9]{1,6})(?:/(?P<protocol>\w+))?\Z")
+_FORM = re.compile(r"(?:(?P<address>[0-9]+(?:\.[0-9]+)+):)?(?:(?P<host>[0-9]{1,6}):)?(?P<port>[0-9]{1,6})(?:/(?P<protocol>\w+))?\Z")
 
 
 def parse_port(value: str | int) -> Port:
     """``6379``, ``6379:6379``, ``53:53/udp``, ``0.0.0.0:80:80``. Raises `ValueError` with a sentence."""
     match = _FORM.match(str(value))
-    if not match or (match["address"] and not match["host"] and "." not in match["address"]):
+    if not match:
         raise ValueError(f'expected a port such as "6379", "6379:6379" or "53:53/udp", found "{value}"')
     protocol: Literal["tcp", "udp"]
     if match["protocol"] in (None, "tcp"):

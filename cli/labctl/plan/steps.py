@@ -35,7 +35,7 @@ def plan_up(desired: Desired, observed: Observed, *, keep_others: bool = False) 
     for network in desired.networks.values():
         if network.name not in observed.networks or network.name in draft.stale:
             why = "its subnet or kind changed" if network.name in draft.stale else "not there"
-            draft.add(Verb.CREATE, f"network/{network.name}", why, network)
+            draft.add(Verb.CREATE, f"network/{network.name}", why, network, [f"{Verb.REMOVE} network/{network.name}"])
     for volume in desired.volumes.values():
         if volume.name not in observed.volumes:
             draft.add(Verb.CREATE, f"volume/{volume.name}", "not there", volume)
