@@ -222,7 +222,44 @@ class HostDocument:
     findings: list[FindingDocument]
 
 
-Document = StatusDocument | LabsDocument | InspectDocument | PlanDocument | UpDocument | VersionDocument | HostDocument
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckDocument:
+    """How a check of the lab file ended. `node` is where it ran from, null for this host.
+
+    `attempts` counts the tries, `seconds` is how long they took in all, `output` what the last of them said.
+    """
+
+    name: str
+    type: str
+    subject: str
+    node: str | None
+    state: Literal["passed", "failed", "skipped"]
+    attempts: int
+    seconds: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksDocument:
+    """The checks of a lab: ``labctl test``."""
+
+    version: Literal[1] = 1
+    kind: Literal["checks"] = "checks"
+    lab: str
+    passed: bool
+    checks: list[CheckDocument]
+
+
+Document = (
+    StatusDocument
+    | LabsDocument
+    | InspectDocument
+    | PlanDocument
+    | UpDocument
+    | VersionDocument
+    | HostDocument
+    | ChecksDocument
+)
 
 
 def plain(document: Document) -> dict[str, Any]:
@@ -244,6 +281,8 @@ def names(document: Document) -> list[str]:
             return [step.ref for step in steps]
         case HostDocument(findings=findings):
             return [finding.id for finding in findings if finding.status != "ok"]
+        case ChecksDocument(checks=checks):
+            return [check.name for check in checks if check.state == "failed"]
         case VersionDocument(labctl=version):
             return [version]
 
