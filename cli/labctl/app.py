@@ -26,7 +26,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ps": "view",
             "inspect": "view",
             "ls": "view",
-            "test": "lab",
+            "test": "test",
             "down": "lab",
             "gc": "lab",
         },

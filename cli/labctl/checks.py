@@ -254,7 +254,7 @@ def _of_tool(attempt: Attempt, result: Result) -> Finding:
     if result.code == _NOTHING:
         return Finding(
             holds=False,
-            output=f"{attempt.check.kind} cannot be tried from {attempt.node}: {text}; try it from a box node (`from:`)",
+            output=f"{attempt.node} cannot try {attempt.check.kind}: {text}; try it from a box node (`from:`)",
         )
     if result.code == 126 and "executable file not found" in text:
         return Finding(

@@ -10,10 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Literal, Protocol
 
+from labctl.errors import ExitCode, LabctlError
+
 STDOUT = 1
 STDERR = 2
 
 PathKind = Literal["file", "directory", "other"]
+
+
+class NotStartedError(LabctlError):
+    """The node has no such command (exit code 127), or cannot execute it (126), as a shell would say it."""
+
+    def __init__(self, message: str, *, found: bool, details: Sequence[str] = ()) -> None:
+        super().__init__(message, details=details)
+        self.exit_code = ExitCode.CHILD_NOT_EXECUTABLE if found else ExitCode.CHILD_NOT_FOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,10 @@ class Session(Protocol):
     """A command that runs in a node, with its streams open. One thread may read while another writes."""
 
     def read(self) -> tuple[int, bytes] | None:
-        """The next piece of output as (`STDOUT` or `STDERR`, bytes); None when the command has ended."""
+        """The next piece of output as (`STDOUT` or `STDERR`, bytes); None when the command has ended.
+
+        Raises `NotStartedError` when the node has no such command, or it cannot be executed.
+        """
 
     def write(self, data: bytes) -> None:
         """Give `data` to the command's standard input. Raises `BrokenPipeError` when it reads no more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 from labctl.errors import HostError, LabctlError
 from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import translated, unreachable
-from labctl.providers.session import STDERR, STDOUT
+from labctl.providers.session import STDERR, STDOUT, NotStartedError
 
+_NOT_STARTED = b"OCI runtime exec failed"
 _HEAD_LIMIT = 64 * 1024
 _SETTLE = 10.0
 """Seconds that the engine gets to notice that a command whose output ended has ended."""
@@ -38,6 +40,7 @@ class ExecSession:
         self._socket = _connect(engine)
         self._frame = (STDOUT, 0)
         self._ended = False
+        self._first = True
         try:
             self._start()
         except BaseException:
@@ -64,11 +67,26 @@ class ExecSession:
             with contextlib.suppress(OSError):
                 answer += self._socket.recv(_HEAD_LIMIT)
             text = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
-            raise LabctlError("the engine did not start the command", details=[text] if text else [])
+            raise _not_started(text)
 
     # ------------------------------------------------------------ streams
 
     def read(self) -> tuple[int, bytes] | None:
+        piece = self._read()
+        first, self._first = self._first, False
+        if first and piece is not None and piece[1].startswith(_NOT_STARTED):
+            self._raise_not_started(piece[1])
+        return piece
+
+    def _raise_not_started(self, text: bytes) -> None:
+        """The engine says on the command's own output that there was no command: make it an error, if it is one."""
+        while (piece := self._read()) is not None:
+            text += piece[1]
+        if self._inspect().get("Pid"):
+            raise LabctlError("a command printed what only the engine says", details=[text.decode(errors="replace")])
+        raise _not_started(text.decode(errors="replace").strip())
+
+    def _read(self) -> tuple[int, bytes] | None:
         if self._ended:
             return None
         if self._terminal:
@@ -186,6 +204,18 @@ class ExecSession:
                     raise
                 return {"Running": False, "ExitCode": 137, "Pid": 0}  # the container is gone, and its execs with it
         return state
+
+
+def _not_started(text: str) -> LabctlError:
+    if missing := re.search(r'exec: \\?"([^"\\]+)\\?": (executable file not found|stat .*no such file)', text):
+        return NotStartedError(f"command not found: {missing[1]}", found=False)
+    if refused := re.search(r'exec: \\?"([^"\\]+)\\?": permission denied', text):
+        return NotStartedError(f"{refused[1]} cannot be executed", found=True)
+    if user := re.search(r"unable to find user (\S+?):", text):
+        return LabctlError(f"the node has no user {user[1]}", details=[text])
+    if re.search(r"chdir to cwd .* no such file|no such file or directory.*cwd", text):
+        return LabctlError("the node has no such directory to run the command in", details=[text])
+    return LabctlError("the engine did not start the command", details=[text] if text else [])
 
 
 def _connect(engine: Engine) -> socket.socket:
