@@ -102,6 +102,19 @@ def _certificates(path: Path) -> Iterator[bytes]:
     except binascii.Error:
         return
     for der in ders:
-        # An ASN.1 SEQUENCE with a length of two or three bytes: what every certificate begins with.
-        if der[:2] in (b"\x30\x82", b"\x30\x83"):
+        if _is_certificate(der):
             yield ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+def _is_certificate(der: bytes) -> bool:
+    """An ASN.1 SEQUENCE as long as `der` that begins with another one; in a private key an INTEGER comes first."""
+    content = _content_of_sequence(der)
+    return content is not None and content[:1] == b"\x30"
+
+
+def _content_of_sequence(der: bytes) -> bytes | None:
+    if len(der) < 4 or der[0] != 0x30 or not 0x81 <= der[1] <= 0x83:
+        return None
+    end_of_length = 2 + der[1] - 0x80
+    length = int.from_bytes(der[2:end_of_length])
+    return der[end_of_length:] if len(der) == end_of_length + length else None
