@@ -13,7 +13,7 @@ Ask = Callable[[str], str]
 """Shows a question and gives the answer, one line without its newline. Raises `EOFError` when there is none."""
 
 
-def confirm(question: str, *, yes: bool, ask: Ask | None = None, stdin: TextIO | None = None) -> None:
+def confirm(question: str, *, yes: bool = False, ask: Ask | None = None, stdin: TextIO | None = None) -> None:
     """Return when `yes` is set or the user agrees; raise `UsageError` when not, or when there is nobody to ask.
 
     Without `ask`, the question goes to stderr and the answer comes from the terminal behind `stdin`.
