@@ -58,20 +58,22 @@ class Up:
     @property
     def exit_code(self) -> int:
         """The exit code of the whole: of `error`, 0 without one."""
-        error = self.error
+        error = self.error()
         if error is None:
             return 0
         return int(error.exit_code) if isinstance(error, LabctlError) else 1
 
-    @property
-    def error(self) -> Exception | None:
-        """Nothing, a timeout, a partly made lab, or the one error that all nodes failed of."""
+    def error(self, *, evidence: bool = True) -> Exception | None:
+        """Nothing, a timeout, a partly made lab, or the one error that all nodes failed of.
+
+        Without `evidence` it does not repeat what a display has shown of each failed step.
+        """
         errors = {**self.outcome.failed, **self.unready}
         if not errors:
             return None
         first = next(iter(errors.values()))
         hint = first.hint if isinstance(first, LabctlError) else None
-        details = [line for each, error in errors.items() for line in _told(each, error)]
+        details = [line for each, error in errors.items() for line in _told(each, error, evidence=evidence)]
         nodes = {node_ref(name) for name in self.planned.desired.nodes}
         lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
         what = ", ".join(sorted(each.removeprefix("node/") for each in lost)) or ", ".join(errors)
@@ -79,6 +81,8 @@ class Up:
             return DeadlineError(f"not ready in time: {what}", details=details, hint=hint)
         if not lost or nodes - lost - {node_ref(GATEWAY)}:
             return PartlyUpError(f"the lab is only partly up, without {what}", details=details, hint=hint)
+        if isinstance(first, LabctlError) and not evidence and len(errors) == 1:
+            first.details = ()
         return first
 
 
@@ -99,7 +103,7 @@ def up(
 ) -> Up:
     """Bring the lab (or `nodes` of it and what they wait for) to what its file says, within `timeout` seconds.
 
-    Errors of single steps are in the result; its `error` is what they come to.
+    Errors of single steps are in the result; its `error()` is what they come to.
     """
     from labctl.probe.trust import host_trust
     from labctl.readiness import all_ready
@@ -309,8 +313,8 @@ def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
     return replace(observed, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
 
 
-def _told(step: str, error: Exception) -> list[str]:
-    details = error.details if isinstance(error, LabctlError) else ()
+def _told(step: str, error: Exception, *, evidence: bool) -> list[str]:
+    details = error.details if isinstance(error, LabctlError) and evidence else ()
     return [f"{step}: {error}", *(f"  {line}" for line in details)]
 
 

@@ -76,8 +76,8 @@ def up(
         )
         session.finish(result.outcome, result.exit_code)
     _print_up(loaded.lab, result, session, output)
-    if result.error is not None:
-        raise result.error
+    if error := result.error(evidence=session.quiet):
+        raise error
 
 
 def plan(
