@@ -81,7 +81,9 @@ class Work:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
         shell = self.provider.shell(node)
         shell.put(self.seed(node))
-        if node.role == "node" and node.node.image is None:
+        if node.node.image is not None:
+            self.rename(node, line)
+        elif node.role == "node":
             left = min(CONFIGURE_TIMEOUT, max(self.end - time.monotonic(), 1.0))
             result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line)
             if result.code != 0:
@@ -92,6 +94,21 @@ class Work:
                     hint=f"mend the lab file and run `labctl up` again; all output: labctl logs {node.name} --run",
                 )
         self.configured[node.name] = node.content
+
+    def rename(self, node: DesiredNode, line: Callable[[str], None]) -> None:
+        """Give a foreign image the names of nodes that came after it, as far as it has a shell.
+
+        Without one, and after a restart, it finds these by the engine's own DNS, which knows running nodes only.
+        """
+        hosts = "".join(f"{each}\n" for each in node.hosts)
+        script = f'old=$(grep -v "[.]{self.lab.name}[.]internal" /etc/hosts); {{ echo "$old"; cat; }} > /etc/hosts'
+        try:
+            done = self.provider.shell(node).run(("sh", "-c", script), stdin=hosts.encode(), timeout=20.0)
+        except LabctlError as error:
+            line(f"names not written: {error}")
+        else:
+            if done.code != 0:
+                line(f"names not written: {done.stderr.decode(errors='replace').strip()}")
 
     def seed(self, node: DesiredNode) -> tuple[Entry, ...]:
         """The files that only this node has."""
