@@ -20,7 +20,7 @@ from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import translated, unreachable
 from labctl.providers.session import STDERR, STDOUT, NotStartedError
 
-_NOT_STARTED = b"OCI runtime exec failed"
+_NOT_STARTED = (b"OCI runtime exec failed", b"unable to find user ")
 _HEAD_LIMIT = 64 * 1024
 _SETTLE = 10.0
 """Seconds that the engine gets to notice that a command whose output ended has ended."""
@@ -74,7 +74,7 @@ class ExecSession:
     def read(self) -> tuple[int, bytes] | None:
         piece = self._read()
         first, self._first = self._first, False
-        if first and piece is not None and piece[1].startswith(_NOT_STARTED):
+        if first and piece is not None and piece[1].startswith(_NOT_STARTED) and not self._inspect().get("Pid"):
             self._raise_not_started(piece[1])
         return piece
 
@@ -82,8 +82,6 @@ class ExecSession:
         """The engine says on the command's own output that there was no command: make it an error, if it is one."""
         while (piece := self._read()) is not None:
             text += piece[1]
-        if self._inspect().get("Pid"):
-            raise LabctlError("a command printed what only the engine says", details=[text.decode(errors="replace")])
         raise _not_started(text.decode(errors="replace").strip())
 
     def _read(self) -> tuple[int, bytes] | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from docker import APIClient
+from docker import APIClient, auth
 from docker.errors import APIError, DockerException
 from docker.types import IPAMConfig, IPAMPool
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import RequestException, Timeout
+from urllib3.exceptions import ReadTimeoutError
 
 from labctl.errors import HostError
 
@@ -103,19 +104,64 @@ class Engine(APIClient):
         major, _, minor = self._version.partition(".")
         return int(major), int(minor)
 
-    def pull_lines(self, image: str, *, first: float, idle: float) -> Iterator[dict[str, Any]]:
-        """Pull an image and pass on its progress.
+    def pull_lines(self, image: str, *, first: float, idle: float) -> Generator[dict[str, Any], None, None]:
+        """Pull an image and pass on its progress; a caller that stops listening ends it.
 
         The registry has `first` seconds to say something, and `idle` seconds for each further word: `Timeout`.
         """
-        http: Any = self  # the SDK's own requests, which its stubs do not know; `pull` has no deadline
         name, tag = split_tag(image)
-        question = {"fromImage": name, "tag": tag}
-        response = http._post(http._url("/images/create"), params=question, stream=True, timeout=(10, first))
-        http._raise_for_status(response)
-        stream: Any = http._get_raw_response_socket(response)
-        stream._sock.settimeout(idle)
-        yield from http._stream_helper(response, decode=True)
+        registry, _ = auth.resolve_repository_name(name)
+        secret = auth.get_config_header(self, registry)
+        yield from self._lines(
+            "/images/create",
+            params={"fromImage": name, "tag": tag},
+            headers={"X-Registry-Auth": secret.decode()} if secret else {},
+            first=first,
+            idle=idle,
+        )
+
+    def build_lines(
+        self, context: bytes, tag: str, *, marks: Mapping[str, str], arguments: Mapping[str, str], idle: float
+    ) -> Generator[dict[str, Any], None, None]:
+        """Build an image by the classic builder and pass on its output; a caller that stops listening ends it."""
+        yield from self._lines(
+            "/build",
+            params={
+                "t": tag,
+                "rm": True,
+                "forcerm": True,
+                "buildargs": json.dumps(dict(arguments)),
+                "labels": json.dumps(dict(marks)),
+            },
+            headers={"Content-Type": "application/x-tar"},
+            data=context,
+            first=idle,
+            idle=idle,
+        )
+
+    def _lines(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+        data: bytes = b"",
+        first: float,
+        idle: float,
+    ) -> Generator[dict[str, Any], None, None]:
+        """The JSON lines of a long answer. The SDK has no deadlines for these, and goes on when nobody listens."""
+        http: Any = self
+        response = http._post(
+            http._url(path), params=params, headers=headers, data=data, stream=True, timeout=(10, first)
+        )
+        try:
+            http._raise_for_status(response)
+            http._get_raw_response_socket(response)._sock.settimeout(idle)
+            yield from http._stream_helper(response, decode=True)
+        except ReadTimeoutError as error:
+            raise Timeout(str(error)) from error
+        finally:
+            response.close()
 
     def image(self, tag: str) -> dict[str, Any] | None:
         """All that the engine knows of an image; None when it has none of that name."""

@@ -8,7 +8,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ FIRST_WORD = 15.0
 """Seconds that a registry has to say anything before the base image is made from packages instead."""
 
 IDLE = 120.0
-BUILD_TIMEOUT = 3600
+BUILD_SILENCE = 1800.0
+"""Seconds that one step of a build may take without a word."""
 
 _FROM = re.compile(r"^(\s*FROM\s.*)$", re.MULTILINE | re.IGNORECASE)
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -127,11 +128,12 @@ def _pull(engine: Engine, image: str, on_line: Line | None, *, first: float) -> 
     try:
         with translated(f"pull {image}"):
             try:
-                for word in engine.pull_lines(image, first=first, idle=IDLE):
-                    if "error" in word:
-                        raise explain(str(word["error"]), f"pull {image}")
-                    if on_line is not None and "progressDetail" not in word and word.get("status"):
-                        on_line(" ".join(str(word[key]) for key in ("id", "status") if key in word))
+                with closing(engine.pull_lines(image, first=first, idle=IDLE)) as words:
+                    for word in words:
+                        if "error" in word:
+                            raise explain(str(word["error"]), f"pull {image}")
+                        if on_line is not None and "progressDetail" not in word and word.get("status"):
+                            on_line(" ".join(str(word[key]) for key in ("id", "status") if key in word))
             except Timeout as error:
                 raise HostError(
                     f"the image registry did not answer within {first:g} s",
@@ -161,18 +163,8 @@ def _build(
     arguments = {name: value for key, value in trust.proxies.items() for name in (key, key.upper())}
     doing = f"build image {tag}"
     try:
-        with translated(doing):
-            words = engine.build(
-                fileobj=io.BytesIO(data),
-                custom_context=True,
-                tag=tag,
-                rm=True,
-                forcerm=True,
-                buildargs=arguments,
-                labels=dict(marks),
-                timeout=BUILD_TIMEOUT,
-                decode=True,
-            )
+        words = engine.build_lines(data, tag, marks=marks, arguments=arguments, idle=BUILD_SILENCE)
+        with translated(doing), closing(words):
             _read_words(words, doing, on_line)
     except LabctlError as error:
         if not buildkit.wanted(error):
