@@ -250,9 +250,35 @@ class ChecksDocument:
     checks: list[CheckDocument]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxDocument:
+    """An operating system that nodes can have. `base` says whether its plain image is in the engine; `images` counts
+    what is baked on it, `used` how many of these have containers; `size` is in bytes, what images share counted once
+    for each.
+    """
+
+    name: str
+    title: str
+    default: bool
+    base: bool
+    images: int
+    used: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxesDocument:
+    """The boxes and what of them is on this host: ``labctl box list``."""
+
+    version: Literal[1] = 1
+    kind: Literal["boxes"] = "boxes"
+    boxes: list[BoxDocument]
+
+
 Document = (
     StatusDocument
     | LabsDocument
+    | BoxesDocument
     | InspectDocument
     | PlanDocument
     | UpDocument
@@ -277,6 +303,8 @@ def names(document: Document) -> list[str]:
             return [node.name for node in inspected]
         case LabsDocument(labs=labs):
             return [lab.name for lab in labs]
+        case BoxesDocument(boxes=boxes):
+            return [box.name for box in boxes]
         case PlanDocument(steps=steps):
             return [step.ref for step in steps]
         case HostDocument(findings=findings):

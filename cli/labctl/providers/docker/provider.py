@@ -24,12 +24,13 @@ from labctl.plan.model import (
     Wanted,
 )
 from labctl.providers.base import Line
-from labctl.providers.docker import images, networks, nodes, observe, volumes
+from labctl.providers.docker import bootstrap, images, networks, nodes, observe, stock, volumes
 from labctl.providers.docker.access import DockerAccess
 from labctl.providers.docker.client import Engine, find
 from labctl.providers.docker.errors import socket_problem, translated
 from labctl.providers.docker.logs import logs
 from labctl.providers.docker.shell import DockerShell
+from labctl.providers.docker.stock import StockImage
 from labctl.recipe import Entry, Trust
 
 
@@ -141,8 +142,17 @@ class Docker:
         """See `Provider.tail`."""
         return [line.decode(errors="replace").rstrip("\r\n") for line in self.logs(node, tail=lines)]
 
+    def stock(self) -> tuple[StockImage, ...]:
+        """All of labctl's images, used or not."""
+        return stock.images(self.engine)
+
+    def remove_image(self, tag: str) -> None:
+        """Remove one of labctl's images; gone is fine, another's is left. Raises `ConflictError` when it is used."""
+        images.remove(self.engine, tag)
+
     def clear_leftovers(self) -> tuple[str, ...]:
         """Remove what killed builds left, by labels alone; the ids of what was removed."""
+        bootstrap.clean(self._cache)
         return images.clear_leftovers(self.engine)
 
 

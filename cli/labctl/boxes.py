@@ -1,0 +1,129 @@
+"""Boxes on this host: what is there of each, making it beforehand, and giving its room back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labctl.documents.model import BoxDocument, BoxesDocument
+from labctl.engine import Outcome, execute
+from labctl.errors import ConflictError, NotFoundError
+from labctl.events import Emit, PlanReady
+from labctl.lab import cache
+from labctl.plan.model import BakedImage, BaseImage, Plan, Step, Verb
+from labctl.source.boxes import base_image, box, boxes
+
+if TYPE_CHECKING:
+    from labctl.model.box import Box
+    from labctl.providers.docker.provider import Docker
+    from labctl.providers.docker.stock import StockImage
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was taken away: tags, how many things killed builds had left, and bytes (shared layers count in each)."""
+
+    tags: tuple[str, ...]
+    leftovers: int
+    size: int
+
+
+def engine(environ: Mapping[str, str] = os.environ) -> Docker:
+    """The engine whose images are meant."""
+    from labctl.probe.trust import host_trust
+    from labctl.probe.user import invoking_user
+    from labctl.providers.docker.provider import Docker
+
+    return Docker(cache=cache(environ), trust=host_trust(environ), home=invoking_user(environ).home)
+
+
+def document(docker: Docker) -> BoxesDocument:
+    """All boxes, the default one first, with what is there of each."""
+    stock = docker.stock()
+    return BoxesDocument(boxes=[_document(each, stock) for each in boxes()])
+
+
+def plan(name: str, stock: Sequence[StockImage]) -> Plan:
+    """The steps that make the plain image of a box and that of its plain node, as far as they are not there."""
+    from labctl import features
+    from labctl.model.lab import Node
+    from labctl.probe.trust import host_trust
+    from labctl.render.container import bake
+
+    base = base_image(box(name))
+    baked = bake(base, features.recipe(Node("plain", "plain", box=name)), host_trust())
+    there = {each.tag for each in stock}
+    steps = []
+    if base.tag not in there:
+        steps.append(Step(Verb.BUILD, f"base/{name}", "not on this host", base))
+    if baked.tag not in there:
+        after = frozenset(step.id for step in steps)
+        steps.append(Step(Verb.BUILD, f"image/{baked.tag}", "not on this host", baked, after))
+    return Plan(name, tuple(steps))
+
+
+def build(docker: Docker, plan: Plan, emit: Emit) -> Outcome:
+    """Carry out `plan`; errors of its steps are in the outcome."""
+    steps = tuple((step.id, str(step.verb), step.ref, step.because) for step in plan.steps)
+    emit(PlanReady(plan.lab, steps))
+
+    def carry_out(step: Step, on_line: Callable[[str], None]) -> None:
+        assert isinstance(step.target, BaseImage | BakedImage)
+        docker.build(step.target, on_line=on_line)
+
+    return execute(plan, carry_out, emit)
+
+
+def remove(docker: Docker, names: Sequence[str]) -> Removed:
+    """Remove all images of the named boxes. Raises `ConflictError`, before anything goes, when a lab uses one."""
+    stock = docker.stock()
+    known = {each.name for each in boxes()} | {each.box for each in stock}
+    for name in names:
+        if name not in known:
+            raise NotFoundError(f"there is no box {name}", hint="labctl box list")
+    meant = [each for each in stock if each.box in names]
+    users = sorted({user for each in meant for user in each.users})
+    if users:
+        raise ConflictError(
+            f"box {', '.join(names)} is in use",
+            taken=f"box {', '.join(names)}",
+            retry=False,
+            details=[f"by {', '.join(users)}"],
+            hint="take down the labs that use it, or remove only what is unused: labctl box prune",
+        )
+    return _take_away(docker, sorted(meant, key=lambda each: each.kind == "base"))
+
+
+def prune(docker: Docker) -> Removed:
+    """Remove all of labctl's images that have no container, and what killed builds left."""
+    from labctl.providers.docker.stock import unused
+
+    return _take_away(docker, unused(docker.stock()))
+
+
+def _take_away(docker: Docker, meant: Sequence[StockImage]) -> Removed:
+    gone = []
+    for each in meant:
+        try:
+            docker.remove_image(each.tag)
+        except ConflictError:
+            continue  # a lab has begun to use it since it was looked at
+        gone.append(each)
+    left = docker.clear_leftovers()
+    return Removed(tuple(each.tag for each in gone), len(left), sum(each.size for each in gone))
+
+
+def _document(box: Box, stock: Sequence[StockImage]) -> BoxDocument:
+    own = [each for each in stock if each.box == box.name]
+    baked = [each for each in own if each.kind == "image"]
+    return BoxDocument(
+        name=box.name,
+        title=box.title,
+        default=box.default,
+        base=any(each.tag == box.base_tag for each in own),
+        images=len(baked),
+        used=sum(bool(each.users) for each in baked),
+        size=sum(each.size for each in own),
+    )

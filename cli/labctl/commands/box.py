@@ -1,0 +1,109 @@
+"""`labctl box`: the operating systems that nodes can have, made beforehand or removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labctl.commands.options import Output, OutputFormat, Progress, ProgressMode, Quiet, Verbose, Yes
+
+if TYPE_CHECKING:
+    from labctl.boxes import Removed
+    from labctl.documents.model import BoxesDocument
+
+
+def _boxes(incomplete: str) -> list[str]:
+    from labctl.assets import assets
+
+    return sorted(path.stem for path in assets("boxes").glob("*.yaml") if path.stem.startswith(incomplete))
+
+
+Box = Annotated[str, typer.Argument(metavar="BOX", help="A box.", autocompletion=_boxes)]
+Boxes = Annotated[list[str], typer.Argument(metavar="BOX...", help="Boxes.", autocompletion=_boxes)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group of this module to `app`."""
+    group = typer.Typer(no_args_is_help=True, help="The operating systems of nodes: list, build, remove, prune.")
+    group.command("list")(list_boxes)
+    group.command("build")(build)
+    group.command("remove")(remove)
+    group.command("prune")(prune)
+    app.add_typer(group, name="box")
+
+
+def list_boxes(*, output: Output = OutputFormat.TABLE) -> None:
+    """List the boxes and what of them is on this host."""
+    from labctl import boxes
+    from labctl.ui.show import show
+
+    document = boxes.document(boxes.engine())
+    show(document, output, table=lambda: _print(document))
+
+
+def build(
+    name: Box,
+    *,
+    progress: ProgressMode = Progress.AUTO,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the images of a plain node beforehand, so that the first `up` has them."""
+    from labctl import boxes
+    from labctl.commands.session import Session
+
+    docker = boxes.engine()
+    plan = boxes.plan(name, docker.stock())
+    with Session(name, progress, quiet=quiet, verbose=verbose) as session:
+        outcome = boxes.build(docker, plan, session.emit)
+        session.finish(outcome)
+    for error in outcome.failed.values():
+        raise error
+
+
+def remove(names: Boxes, *, yes: Yes = False) -> None:
+    """Remove all images of boxes from this host; refused while a lab uses one."""
+    from labctl import boxes
+    from labctl.ui.confirm import confirm
+
+    docker = boxes.engine()
+    confirm(f"all images of {', '.join(names)} are removed; go on?", yes=yes)
+    _report(boxes.remove(docker, names))
+
+
+def prune(*, yes: Yes = False) -> None:
+    """Remove labctl's images that no lab uses; a later `up` makes again what it needs."""
+    from labctl import boxes
+    from labctl.ui.confirm import confirm
+
+    docker = boxes.engine()
+    confirm("all images of labctl that no lab uses are removed; go on?", yes=yes)
+    _report(boxes.prune(docker))
+
+
+def _print(document: BoxesDocument) -> None:
+    from labctl.ui.tables import print_table
+
+    rows = [
+        (
+            box.name + (" (default)" if box.default else ""),
+            box.title,
+            "ready" if box.base else "not here",
+            f"{box.images} ({box.used} used)" if box.images else "",
+            _bytes(box.size) if box.size else "",
+        )
+        for box in document.boxes
+    ]
+    print_table(("BOX", "SYSTEM", "BASE", "IMAGES", "SIZE"), rows)
+
+
+def _report(removed: Removed) -> None:
+    for tag in removed.tags:
+        typer.echo(tag)
+    rest = f" and {removed.leftovers} leftovers of ended builds" if removed.leftovers else ""
+    typer.echo(f"removed {len(removed.tags)} images{rest}, up to {_bytes(removed.size)}", err=True)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
