@@ -13,7 +13,17 @@ from labctl.features.gateway import seed as gateway_seed
 from labctl.model.lab import Desktop, Node
 from labctl.recipe import Entry, Facts, Probe, Recipe
 
-__all__ = ["APPLY", "apply_needed", "common", "gateway_recipe", "gateway_seed", "image_seed", "probes", "recipe", "seed"]
+__all__ = [
+    "APPLY",
+    "apply_needed",
+    "common",
+    "gateway_recipe",
+    "gateway_seed",
+    "image_seed",
+    "probes",
+    "recipe",
+    "seed",
+]
 
 APPLY = "/usr/lib/lab/apply"
 """The program that brings a running node to what its seed says; run as root, it is idempotent."""

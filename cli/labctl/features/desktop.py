@@ -24,7 +24,7 @@ _PACKAGES = (
 
 _MANAGER_PACKAGES: Mapping[WindowManager, tuple[str, ...]] = {
     "icewm": ("hsetroot", "icewm", "lxterminal", "pcmanfm"),
-    "openbox": ("hsetroot", "lxterminal", "openbox", "pcmanfm", "tint2"),
+    "openbox": ("hsetroot", "lxterminal", "openbox", "pcmanfm", "tint2", "xdotool"),
     "xfce": ("thunar", "xfce4-panel", "xfce4-settings", "xfce4-terminal", "xfdesktop4", "xfwm4"),
 }
 
@@ -36,7 +36,7 @@ _EXCLUDED = (
 )
 """The parts of Mesa that draw in three dimensions: 170 MB of an image that has no such hardware."""
 
-_X = "[ -S /tmp/.X11-unix/X1 ]"
+_READY = "[ -S /tmp/.X11-unix/X1 ] && [ -S /run/lab/bus ]"
 _ENVIRONMENT = (
     ("DISPLAY", ":1"),
     ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/lab/bus"),
@@ -52,14 +52,14 @@ def recipe(desktop: Desktop) -> Recipe:
         prepare=(f"printf '{excludes}' > /etc/dpkg/dpkg.cfg.d/lab-desktop",),
         packages=tuple(sorted((*_PACKAGES, *_MANAGER_PACKAGES[desktop.wm]))),
         files=(*shipped("desktop", "all"), *shipped("desktop", desktop.wm)),
-        build=("fc-cache -f",),
+        build=("fc-cache -f", "gtk-update-icon-cache -qf /usr/share/icons/hicolor"),
         services=(
             Service(name="xvnc", command=("/usr/lib/lab/xvnc",), user="lab"),
             Service(
                 name="bus",
                 command=("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path=/run/lab/bus"),
                 user="lab",
-                prepare=("install -d -o lab -g lab -m 700 /run/lab/user", "chown lab: /run/lab"),
+                prepare=("rm -f /run/lab/bus", "install -d -o lab -g lab -m 700 /run/lab/user", "chown lab: /run/lab"),
             ),
             *(_session(name, command) for name, command in _programs(desktop.wm)),
         ),
@@ -88,19 +88,21 @@ def seed(facts: Facts) -> tuple[Entry, ...]:
 
 
 def _session(name: str, command: tuple[str, ...]) -> Service:
-    return Service(name=name, command=command, user="lab", after=("xvnc", "bus"), wait_for=_X, environment=_ENVIRONMENT)
+    return Service(
+        name=name, command=command, user="lab", after=("xvnc", "bus"), wait_for=_READY, environment=_ENVIRONMENT
+    )
 
 
 def _programs(wm: WindowManager) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What runs in the session, each restarted by itself when it dies."""
     background = ("background", ("/usr/lib/lab/background",))
     if wm == "icewm":
-        return (background, ("wm", ("icewm", "--splash=", "--alpha")))
+        return (background, ("wm", ("icewm",)))
     if wm == "openbox":
         return (background, ("wm", ("openbox",)), ("panel", ("tint2",)))
     return (
         ("settings", ("xfsettingsd", "--disable-wm-check")),
         ("wm", ("xfwm4", "--compositor=off")),
-        ("desktop", ("xfdesktop",)),
+        ("desktop", ("/usr/lib/lab/xfce-background",)),
         ("panel", ("xfce4-panel", "--disable-wm-check")),
     )
