@@ -79,6 +79,7 @@ class Work:
 
     def configure(self, node: DesiredNode, line: Callable[[str], None]) -> None:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
+        self.provider.adjust(node)
         shell = self.provider.shell(node)
         shell.put(self.seed(node))
         if node.node.image is not None:

@@ -21,8 +21,7 @@ def shape(
         "networks": {name: f"{address} {subnets[name]}" for name, address in addresses.items()},
         "ports": [asdict(port) for port in ports],
         "capabilities": sorted(node.capabilities),
-        "cpus": node.cpus,
-        "memory": node.memory,
+        "limited": (node.cpus is not None, node.memory is not None),
         "mounts": [(mount.target, mount.volume, str(mount.source), mount.read_only) for mount in node.mounts],
         "health": asdict(node.healthcheck) if node.healthcheck else None,
         "desktop": asdict(node.desktop) if node.desktop else None,
@@ -37,8 +36,8 @@ def shape(
 
 
 def content(node: Node, hosts: tuple[str, ...]) -> str:
-    """Packages, users, files, run, services, environment and names: a difference is configured in place."""
-    value: dict[str, Any] = {"hosts": hosts}
+    """Limits, packages, users, files, run, services, environment, names: a difference is configured in place."""
+    value: dict[str, Any] = {"hosts": hosts, "cpus": node.cpus, "memory": node.memory}
     if node.image is None:
         value |= {
             "packages": sorted(node.packages),

@@ -71,6 +71,9 @@ class Provider(Protocol):
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """Start a node, or continue a paused one."""
 
+    def adjust(self, node: DesiredNode) -> None:
+        """Give the running node the processors and memory that it shall have, where it has a limit already."""
+
     def stop(self, node: ObservedNode, *, timeout: float) -> None:
         """Stop a node in order; kill it when it has not stopped within `timeout` seconds."""
 

@@ -72,6 +72,18 @@ def start(engine: Engine, node: DesiredNode | ObservedNode) -> None:
             engine.unpause(reference)
 
 
+def adjust(engine: Engine, node: DesiredNode) -> None:
+    """Change the limits of the running container to those of the node; one without a limit is left alone."""
+    limits: dict[str, int] = {}
+    if node.node.cpus is not None:
+        limits["NanoCpus"] = int(node.node.cpus * 1e9)
+    if node.node.memory is not None:
+        limits |= {"Memory": node.node.memory, "MemorySwap": 2 * node.node.memory}
+    if limits:
+        with translated(f"change the limits of node {node.name}"):
+            engine.update(node.engine_name, limits)
+
+
 def stop(engine: Engine, node: ObservedNode, *, timeout: float) -> None:
     """Stop the container: its stop signal, then a kill after `timeout` seconds. One that is gone or stopped is fine."""
     with translated(f"stop node {node.name}"):

@@ -104,6 +104,10 @@ class Docker:
         """See `Provider.start`."""
         nodes.start(self.engine, node)
 
+    def adjust(self, node: DesiredNode) -> None:
+        """See `Provider.adjust`."""
+        nodes.adjust(self.engine, node)
+
     def stop(self, node: ObservedNode, *, timeout: float) -> None:
         """See `Provider.stop`."""
         nodes.stop(self.engine, node, timeout=timeout)
