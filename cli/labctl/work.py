@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError
+from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
     GATEWAY,
     BakedImage,
@@ -125,7 +126,9 @@ class Work:
             node=node.name,
             hosts=node.hosts,
             authorized_keys=(self.public_key,),
-            environment=(*self.trust.proxies.items(), *node.node.environment.items()),
+            environment=tuple(
+                {**proxy_environment(self.planned.desired, self.trust.proxies), **node.node.environment}.items()
+            ),
             host_key=secrets.host_key.encode(),
             host_key_public=secrets.host_key_public.encode(),
             vnc_password=secrets.vnc_password,

@@ -96,6 +96,16 @@ def hosts(lab: Lab, viewer: str, addresses: Mapping[str, Mapping[str, IPv4Addres
     return tuple(lines)
 
 
+def proxy_environment(desired: Desired, proxies: Mapping[str, str]) -> dict[str, str]:
+    """The proxy variables of a node in both spellings; what is in the lab is reached without the proxy."""
+    if not proxies:
+        return {}
+    inside = [*desired.nodes, f".{desired.lab}.internal", *(str(each.subnet) for each in desired.networks.values())]
+    known = [proxies["no_proxy"]] if proxies.get("no_proxy") else ["localhost", "127.0.0.1"]
+    values = {**proxies, "no_proxy": ",".join([*known, *inside])}
+    return {spelling: value for name, value in values.items() for spelling in (name, name.upper())}
+
+
 def _gateway(lab: Lab, nodes: Iterable[Node]) -> Node:
     """The gateway as a node: on every network over which it reaches a desktop, one port on the host's loopback.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from labctl.errors import ConflictError, DeadlineError
 from labctl.model.lab import Command
+from labctl.plan.desired import proxy_environment
 from labctl.plan.model import Desired, DesiredNode, ObservedNode
 from labctl.providers.docker import labels
 from labctl.providers.docker.client import APIError, Engine
@@ -133,7 +134,7 @@ def container_config(node: DesiredNode, desired: Desired, proxies: Mapping[str, 
         },
     }
     if wanted.image is not None:
-        environment = {**_proxy_environment(desired, proxies), **wanted.environment}
+        environment = {**proxy_environment(desired, proxies), **wanted.environment}
         config["Env"] = [f"{name}={value}" for name, value in environment.items()]
         if wanted.command is not None:
             config["Cmd"] = _argv(wanted.command)
@@ -213,16 +214,6 @@ def _bindings(node: DesiredNode) -> dict[str, list[dict[str, str]]]:
         place = {"HostIp": port.address, "HostPort": str(port.host or "")}
         bindings.setdefault(f"{port.container}/{port.protocol}", []).append(place)
     return bindings
-
-
-def _proxy_environment(desired: Desired, proxies: Mapping[str, str]) -> dict[str, str]:
-    """Proxy variables in both spellings; what is in the lab is reached without the proxy."""
-    if not proxies:
-        return {}
-    inside = [*desired.nodes, f".{desired.lab}.internal", *(str(each.subnet) for each in desired.networks.values())]
-    known = [proxies["no_proxy"]] if proxies.get("no_proxy") else ["localhost", "127.0.0.1"]
-    values = {**proxies, "no_proxy": ",".join([*known, *inside])}
-    return {spelling: value for name, value in values.items() for spelling in (name, name.upper())}
 
 
 def _argv(command: Command) -> list[str]:
