@@ -8,7 +8,9 @@ from typing import Literal
 
 from labctl.model.lab import Port
 
-_FORM = re.compile(r"(?:(?P<address>[0-9]+(?:\.[0-9]+)+):)?(?:(?P<host>[0-9]{1,6}):)?(?P<port>[0-9]{1,6})(?:/(?P<protocol>\w+))?\Z")
+_FORM = re.compile(
+    r"(?:(?P<address>[0-9]+(?:\.[0-9]+)+):)?(?:(?P<host>[0-9]{1,6}):)?(?P<port>[0-9]{1,6})(?:/(?P<protocol>\w+))?\Z"
+)
 
 
 def parse_port(value: str | int) -> Port:
@@ -24,8 +26,9 @@ def parse_port(value: str | int) -> Port:
     else:
         raise ValueError(f"a port's protocol is tcp or udp, found {match['protocol']}")
     numbers = [int(number) for number in (match["host"], match["port"]) if number]
-    if any(not 1 <= number <= 65535 for number in numbers):
-        raise ValueError(f"a port is between 1 and 65535, found {max(numbers) or 0}")
+    wrong = [number for number in numbers if not 1 <= number <= 65535]
+    if wrong:
+        raise ValueError(f"a port is between 1 and 65535, found {wrong[0]}")
     address = "127.0.0.1"
     if match["address"]:
         try:

@@ -78,7 +78,7 @@ def _for_copies(
         draft.add(path, "a list of addresses is for a node with `count`, write one address")
         return [None] * len(copies)
     if len(given) != spec.count:
-        draft.add(path, f"`count` is {spec.count}, this list has {len(given)} addresses")
+        draft.add(path, f"`count` is {spec.count}, this list has {len(given)}")
         return [None] * len(copies)
     return [parse_address(text) for text in given]
 

@@ -224,7 +224,7 @@ def _files(draft: Draft, path: KeyPath, spec: NodeSpec) -> tuple[File, ...]:
     for name, file in (spec.files or {}).items():
         here = (*path, "files", name)
         try:
-            target = absolute(name, what="a file")
+            target = absolute(name, what="the path of a file")
             if name.endswith("/") or target == "/":
                 raise ValueError(f"{name} is a directory, a file is meant here")
             if target in found:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Strict, WithJsonSchema
+from pydantic import BeforeValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 NAME_LIMIT = 40
@@ -25,6 +25,11 @@ _DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_SIZE_WORDS = "expected a size such as 512MiB or 10GB"
+_DURATION_WORDS = "expected a duration such as 90s, 10m or 8h"
+_ADDRESS_WORDS = "expected an IPv4 address such as 10.77.0.10"
+_SUBNET_WORDS = "expected an IPv4 subnet such as 10.77.0.0/24"
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(B|[KMGT]i?B)$"
@@ -51,7 +56,7 @@ def parse_size(text: str) -> int:
     """Bytes of a size such as ``512MiB`` or ``10GB``."""
     match = _SIZE.match(text)
     if not match:
-        raise ValueError("expected a size such as 512MiB or 10GB")
+        raise ValueError(_SIZE_WORDS)
     return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
 
 
@@ -66,11 +71,11 @@ def format_size(size: int) -> str:
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``90s``, ``10m``, ``1h30m``."""
     if not _DURATION.match(text):
-        raise ValueError("expected a duration such as 90s, 10m or 8h")
+        raise ValueError(_DURATION_WORDS)
     try:
         return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     except ValueError:
-        raise ValueError("expected a duration such as 90s, 10m or 8h") from None
+        raise ValueError(_DURATION_WORDS) from None
 
 
 def format_duration(seconds: float) -> str:
@@ -92,7 +97,7 @@ def parse_address(text: str) -> IPv4Address:
     try:
         return IPv4Address(text)
     except AddressValueError:
-        raise ValueError("expected an IPv4 address such as 10.77.0.10") from None
+        raise ValueError(_ADDRESS_WORDS) from None
 
 
 def parse_subnet(text: str) -> IPv4Network:
@@ -104,7 +109,7 @@ def parse_subnet(text: str) -> IPv4Network:
     try:
         network = IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
-        raise ValueError("expected an IPv4 subnet such as 10.77.0.0/24") from None
+        raise ValueError(_SUBNET_WORDS) from None
     if str(network.network_address) != text.partition("/")[0]:
         raise ValueError(f"the address has bits beyond the prefix, the subnet is {network}")
     if not 8 <= network.prefixlen <= 29:
@@ -115,15 +120,20 @@ def parse_subnet(text: str) -> IPv4Network:
     return network
 
 
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
+def _checked(parse: Callable[[str], object], expected: str | None = None) -> BeforeValidator:
+    def check(value: object) -> object:
+        if not isinstance(value, str):
+            # Without words of its own, pydantic's strict type check says that a string is meant.
+            if expected is None:
+                return value
+            raise PydanticCustomError("plain", "{sentence}", {"sentence": expected})
         try:
-            parse(text)
+            parse(value)
         except ValueError as error:
             raise PydanticCustomError("plain", "{sentence}", {"sentence": str(error)}) from None
-        return text
+        return value
 
-    return AfterValidator(check)
+    return BeforeValidator(check)
 
 
 def _schema(pattern: str | None, description: str, *examples: str) -> WithJsonSchema:
@@ -143,13 +153,24 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LIMIT}),
 ]
 UserName = Annotated[str, Strict(), _checked(parse_user), WithJsonSchema({"type": "string", "maxLength": 32})]
-Size = Annotated[str, Strict(), _checked(parse_size), _schema(SIZE_PATTERN, "A size in bytes.", "512MiB", "10GB")]
+Size = Annotated[
+    str, Strict(), _checked(parse_size, _SIZE_WORDS), _schema(SIZE_PATTERN, "A size in bytes.", "512MiB", "10GB")
+]
 Duration = Annotated[
-    str, Strict(), _checked(parse_duration), _schema(DURATION_PATTERN, "A length of time.", "90s", "10m", "8h")
+    str,
+    Strict(),
+    _checked(parse_duration, _DURATION_WORDS),
+    _schema(DURATION_PATTERN, "A length of time.", "90s", "10m", "8h"),
 ]
 Address = Annotated[
-    str, Strict(), _checked(parse_address), _schema(None, "An IPv4 address without prefix length.", "10.77.0.10")
+    str,
+    Strict(),
+    _checked(parse_address, _ADDRESS_WORDS),
+    _schema(None, "An IPv4 address without prefix length.", "10.77.0.10"),
 ]
 Subnet = Annotated[
-    str, Strict(), _checked(parse_subnet), _schema(None, "An IPv4 subnet with its prefix length.", "10.77.0.0/24")
+    str,
+    Strict(),
+    _checked(parse_subnet, _SUBNET_WORDS),
+    _schema(None, "An IPv4 subnet with its prefix length.", "10.77.0.0/24"),
 ]

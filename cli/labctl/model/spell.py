@@ -1,7 +1,6 @@
 """A resolved lab in the language of lab files again: everything spelled out, secrets masked. Pure.
 
-What comes out is a lab file that means the same lab, but for the masked values and for names of groups: its nodes are
-the copies.
+What comes out is a lab file that means the same lab, but for the masked values.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def spell(lab: Lab, *, scenarios: object = None) -> dict[str, Any]:
             for name, network in lab.networks.items()
         },
         "volumes": {name: _volume(volume) for name, volume in lab.volumes.items()},
-        "nodes": {name: _node(node) for name, node in lab.nodes.items()},
+        "nodes": {copies[0].group: _node(copies) for copies in _groups(lab)},
         "checks": {name: _check(check) for name, check in lab.checks.items()},
         "scenarios": scenarios,
     }
@@ -59,24 +58,39 @@ def _volume(volume: Volume) -> dict[str, Any]:
     return _given(plain | {"networks": list(volume.networks), "reclaim": volume.reclaim})
 
 
-def _node(node: Node) -> dict[str, Any]:
+def _groups(lab: Lab) -> list[list[Node]]:
+    """The nodes as the file has them: each with all its copies."""
+    groups: dict[str, list[Node]] = {}
+    for node in lab.nodes.values():
+        groups.setdefault(node.group, []).append(node)
+    return list(groups.values())
+
+
+def _node(copies: list[Node]) -> dict[str, Any]:
+    node = copies[0]
+    counted = node.name != node.group
+    domains = [copy.domain for copy in copies]
     return _given(
         {
-            "x-group": node.group if node.group != node.name else None,
+            "count": len(copies) if counted else None,
             "provider": node.provider,
             "box": node.box,
             "image": node.image,
             "vagrant": {"provider": node.vagrant_provider} if node.vagrant_provider else None,
-            "domain": node.domain,
+            "domain": domains if len(set(domains)) > 1 else node.domain,
             "cpus": node.cpus,
             "memory": None if node.memory is None else format_size(node.memory),
         }
-    ) | _given_but_networks(node)
+    ) | _rest(copies, counted=counted)
 
 
-def _given_but_networks(node: Node) -> dict[str, Any]:
+def _rest(copies: list[Node], *, counted: bool) -> dict[str, Any]:
+    node = copies[0]
     # "On no network" is said, and null is a value there: an address that is to be chosen.
-    networks = {name: str(address) if address else None for name, address in node.interfaces.items()}
+    networks: dict[str, object] = {}
+    for name, address in node.interfaces.items():
+        several = [str(copy.interfaces[name]) for copy in copies] if counted else str(address)
+        networks[name] = several if address else None
     rest = {
         "volumes": [
             f"{mount.volume or mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in node.mounts

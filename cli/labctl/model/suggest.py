@@ -15,10 +15,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     plain = word.lower().replace("_", "").replace("-", "")
     if plain in folded:
         return folded[plain]
-    found = get_close_matches(word[:80], names, n=1, cutoff=0.6) or [
-        name for name in names if len(plain) >= 3 and (name.startswith(plain) or plain.startswith(name))
-    ]
-    return found[0] if found else None
+    found = get_close_matches(word[:80], names, n=1, cutoff=0.6)
+    if found or not plain:
+        return found[0] if found else None
+    swapped = [name for name in names if sorted(name) == sorted(word)]
+    begun = [name for name in names if len(plain) >= 3 and (name.startswith(plain) or plain.startswith(name))]
+    return next(iter(swapped + begun), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

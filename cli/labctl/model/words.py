@@ -79,7 +79,7 @@ def _problem(item: Any, data: object) -> Problem:
 def _sentence(type_: str, context: dict[str, Any], found: object) -> str:
     if type_ == "plain":
         sentence = str(context["sentence"])
-        return f'{sentence}, found "{_short(str(found))}"' if sentence.startswith("expected") else sentence
+        return f"{sentence}, found {kind(found)}" if sentence.startswith("expected") else sentence
     if type_ == "literal_error":
         words = str(context["expected"]).replace("'", "")
         extra = did_you_mean(found, words.replace(" or ", ", ").split(", ")) if isinstance(found, str) else ""
@@ -88,7 +88,7 @@ def _sentence(type_: str, context: dict[str, Any], found: object) -> str:
         return f"expected {words}, found {kind(found)}{extra if 'did you' in extra or 'write' in extra else ''}"
     if type_ in _LIMITS:
         words, key = _LIMITS[type_]
-        return f"expected {words} {context[key]}, found {found}"
+        return f"expected {words} {context[key]:g}, found {found}"
     if type_ == "string_type":
         quotes = "" if isinstance(found, list | dict) or found is None else ": write it in quotes"
         return f"expected a string, found {kind(found)}{quotes}"

@@ -51,9 +51,6 @@ def _leaves(data: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]
 
 
 def _origin(loaded: Loaded, path: KeyPath) -> Origin | None:
-    if path[0] == "nodes" and len(path) > 1:
-        # The copies of a node share its lines.
-        path = ("nodes", loaded.lab.nodes[str(path[1])].group, *path[2:])
     here: Value = loaded.origins.tree
     for position, part in enumerate(path):
         if isinstance(here, Mapping) and part in here.items:

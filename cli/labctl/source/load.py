@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -100,7 +100,7 @@ def load(
         raise _error(sources, flaws)
     spots = {place[:3] for place, _ in flaws}
     data = plain(tree)
-    broken = [path for path, value in walk(tree) if value.place[:3] in spots] if spots else []
+    broken = list(_flawed(tree, spots)) if spots else []
     checked = check(data, broken)
     found = [(tree, problem) for problem in checked.problems]
     lab = None
@@ -170,6 +170,17 @@ def _merged(sources: Sequence[SourceFile]) -> tuple[Value | None, list[tuple[Pla
     return without_nulls(with_defaults(whole)), flaws
 
 
+def _flawed(tree: Value, spots: Collection[tuple[int, int, int]]) -> Iterator[KeyPath]:
+    """The paths of values that a flaw is about, and of what could not be read."""
+    for path, value in walk(tree):
+        if value.place[:3] in spots:
+            yield path
+        if isinstance(value, Tree):
+            yield from ((*path, key) for key, place in value.keys.items() if place[:3] in spots)
+            if value.incomplete:
+                yield (*path, "")
+
+
 def _boxes() -> list[str]:
     return sorted(path.stem for path in assets("boxes").glob("*.yaml"))
 
@@ -184,7 +195,9 @@ def _invalid(files: Sequence[SourceFile], tree: Value, problems: Sequence[Proble
 
 def _error(files: Sequence[SourceFile], found: Sequence[tuple[Place, Problem]]) -> InvalidLabError:
     """All problems in the order of the files, each once: defaults are wrong in one place, not in every node."""
-    unique = {(place[:3], problem.message): (place, problem) for place, problem in reversed(found)}
+    unique: dict[tuple[object, str], tuple[Place, Problem]] = {}
+    for place, problem in found:
+        unique.setdefault((place[:3], problem.message), (place, problem))
     ordered = sorted(unique.values(), key=lambda pair: pair[0][:3])
     rendered = [render(files, place, problem.message, problem.hint) for place, problem in ordered]
     hint = None

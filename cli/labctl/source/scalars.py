@@ -45,10 +45,7 @@ def _number(text: str) -> str | int | float:
             raise AmbiguousScalar(f"a number of {len(text)} digits is too long, write it in quotes if it is a string")
         return int(text)
     if _OCTAL.match(text):
-        raise AmbiguousScalar(
-            f"unquoted `{shown}` begins with 0 and is octal in YAML 1.1: "
-            f'write "{shown}" in quotes, or the number without the 0'
-        )
+        raise AmbiguousScalar(f'unquoted `{shown}` begins with 0 and is octal in YAML 1.1: write "{shown}" in quotes')
     if _SEXAGESIMAL.match(text):
         raise AmbiguousScalar(f'unquoted `{shown}` is a base-60 number in YAML 1.1: write "{shown}" in quotes')
     if _BASED.match(text) or _GROUPED.match(text):

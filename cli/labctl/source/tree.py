@@ -41,6 +41,8 @@ class Mapping:
     place: Place
     items: dict[str, Value] = field(default_factory=dict)
     keys: dict[str, Place] = field(default_factory=dict)
+    incomplete: bool = False
+    """Something that stands in the file could not be read and is not here."""
 
 
 Value = Scalar | Sequence | Mapping
@@ -90,7 +92,7 @@ def merge(base: Value, over: Value, path: KeyPath = ()) -> Value:
         if key in items:
             value = merge(items[key], value, here)
         items[key], keys[key] = value, over.keys[key]
-    return Mapping(over.place, items, keys)
+    return Mapping(over.place, items, keys, incomplete=base.incomplete or over.incomplete)
 
 
 def with_defaults(document: Value) -> Value:
@@ -113,8 +115,8 @@ def with_defaults(document: Value) -> Value:
             kept = {key: value for key, value in defaults.items.items() if key not in dropped}
             under = Mapping(defaults.place, kept, defaults.keys)
         merged[name] = merge(under, written, ("nodes", name))
-    items = document.items | {"nodes": Mapping(nodes.place, merged, nodes.keys)}
-    return Mapping(document.place, items, document.keys)
+    items = document.items | {"nodes": Mapping(nodes.place, merged, nodes.keys, incomplete=nodes.incomplete)}
+    return Mapping(document.place, items, document.keys, incomplete=document.incomplete)
 
 
 def without_nulls(document: Value, path: KeyPath = ()) -> Value:
@@ -129,7 +131,7 @@ def without_nulls(document: Value, path: KeyPath = ()) -> Value:
         if is_null(value) and len(path) != 1 and not means_null(here):
             continue
         kept[key] = without_nulls(value, here)
-    return Mapping(document.place, kept, document.keys)
+    return Mapping(document.place, kept, document.keys, incomplete=document.incomplete)
 
 
 def find(document: Value, path: KeyPath) -> Value | None:

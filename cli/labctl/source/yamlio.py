@@ -151,7 +151,9 @@ class _Reader:
         try:
             yield from yaml.parse(self.text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            # A quote that is never closed is found at the end of the file, and shown where it was opened.
+            unclosed = "unexpected end of stream" in str(error.problem)
+            mark = (error.context_mark if unclosed else error.problem_mark) or error.problem_mark
             place = Place(self.file, mark.line, mark.column) if mark else Place(self.file, 0, 0)
             raise self._stopped(place, _plain_words(error, self.text, place)) from error
         except yaml.YAMLError as error:
@@ -212,9 +214,10 @@ class _Reader:
         key, frame.wants_key = frame.key, True
         name = self._key(key)
         if name is None:
+            frame.value.incomplete = True
             return
         if name == "<<" and isinstance(frame.value, Mapping):
-            self._merge_key(frame.value, value)
+            self._merge_key(frame, frame.value, value)
             return
         if name in frame.value.keys and name not in frame.inherited:
             first = frame.value.keys[name].line + 1
@@ -232,7 +235,7 @@ class _Reader:
         self.flaws.append(Flaw(key.place, f'a key is a string, this one is not: write "{_short(shown)}" in quotes'))
         return None
 
-    def _merge_key(self, into: Mapping, value: Value) -> None:
+    def _merge_key(self, frame: _Frame, into: Mapping, value: Value) -> None:
         sources = value.items if isinstance(value, Sequence) else [value]
         for source in sources:
             if not isinstance(source, Mapping):
@@ -241,6 +244,7 @@ class _Reader:
             for name, item in source.items.items():
                 if name not in into.items:
                     into.items[name], into.keys[name] = item, source.keys[name]
+                    frame.inherited.add(name)
 
     def _tag(self, event: Any, place: Place) -> None:
         if event.tag:
