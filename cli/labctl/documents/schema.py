@@ -31,3 +31,9 @@ def schema() -> dict[str, Any]:
 def schema_text() -> str:
     """`schema` as the text of its file."""
     return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(schema_text())

@@ -79,7 +79,7 @@ class Board:
 
     def lines(self, *, now: float, height: int, spinner: str) -> list[Line]:
         """At most `height` lines: a head, then what goes on or failed, then what waits or is done as far as it fits."""
-        if not self.rows:
+        if not self.rows or height < 1:
             return []
         took = duration(now - self.began) if self.began is not None else ""
         head: Line = [(self.lab, "bold"), (f"  {self.ended}/{self.total} steps  {took}", "dim")]
