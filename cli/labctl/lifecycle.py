@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -236,15 +236,21 @@ def _plan(
 ) -> Planned:
     from labctl.plan.desired import desired
 
-    nodes = {name: node for name, node in lab.nodes.items() if node.provider == "docker"}
-    observed = provider.observe(lab.name, images=[node.image for node in nodes.values() if node.image])
+    makings = _makings(lab)
+    observed = provider.observe(lab.name, images=_image_tags(makings.values()))
     _refuse_clash(lab, observed)
     observed = _avoiding(observed, avoid)
-    wanted = desired(lab, _makings(lab), observed)
+    wanted = desired(lab, makings, observed)
     if names:
         wanted = restrict(wanted, _expand(lab, names))
     observed = _remembered(observed, wanted, directory)
     return Planned(wanted, observed, plan_up(wanted, observed, keep_others=bool(names)))
+
+
+def _image_tags(makings: Iterable[Making]) -> set[str]:
+    """The images that a plan asks about: those of the nodes, and the plain systems below them."""
+    images = [making.image for making in makings]
+    return {image.tag for image in images} | {image.base.tag for image in images if image.base is not None}
 
 
 def _makings(lab: Lab) -> dict[str, Making]:

@@ -182,8 +182,8 @@ class ObservedVolume:
 class Observed:
     """All that is known of one lab on this host, and what others have taken.
 
-    `directories` are those that the lab's objects were made from (more than one means a clash). `images` are the tags
-    of labctl's images in the engine, and of those that the lab's `image:` nodes name, as far as they are there.
+    `directories` are those that the lab's objects were made from (more than one means a clash). `images` are those
+    of the tags asked for that are in the engine.
     `taken_subnets` are routes of the host and networks of the engine that are not this lab's; `taken_ports` are
     (port, protocol) pairs that something else listens on.
     """

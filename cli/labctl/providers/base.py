@@ -61,7 +61,7 @@ class Provider(Protocol):
         """Raise `HostError` when this host cannot run such machines."""
 
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
-        """All that is there of the lab, reading only. `images` are tags to look for beside labctl's own."""
+        """All that is there of the lab, reading only. `images` are the tags to look for: listing all is slow."""
 
     def create(
         self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None

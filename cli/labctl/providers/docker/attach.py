@@ -74,12 +74,22 @@ class ExecSession:
     def read(self) -> tuple[int, bytes] | None:
         piece = self._read()
         first, self._first = self._first, False
-        if first and piece is not None and piece[1].startswith(_NOT_STARTED) and not self._inspect().get("Pid"):
+        if first and piece is not None and piece[1].startswith(_NOT_STARTED) and not self._started():
             self._raise_not_started(piece[1])
         return piece
 
+    def _started(self) -> bool:
+        """Whether there is, or was, a process; output can come before the engine has written down its number."""
+        while True:
+            state = self._inspect()
+            if state.get("Pid"):
+                return True
+            if not state["Running"] and state.get("ExitCode") is not None:
+                return False
+            time.sleep(0.01)
+
     def _raise_not_started(self, text: bytes) -> None:
-        """The engine says on the command's own output that there was no command: make it an error, if it is one."""
+        """The engine says on the command's own output that there was no command: make it an error."""
         while (piece := self._read()) is not None:
             text += piece[1]
         raise _not_started(text.decode(errors="replace").strip())

@@ -22,22 +22,20 @@ _EXITED = re.compile(r"^Exited \((\d+)\)")
 
 def lab(engine: Engine, name: str, images: Collection[str]) -> Observed:
     """All of one lab. The lists are asked for at the same time, because each waits for the engine."""
-    wanted = [image for image in images if not image.startswith("labctl/")]
+    wanted = sorted(set(images))
     questions: list[Callable[[], Any]] = [
         lambda: engine.containers(all=True, filters=labels.query(name)),
         lambda: engine.networks(),
         lambda: engine.volumes(filters=labels.query(name))["Volumes"] or [],
-        lambda: engine.images(filters={"reference": "labctl/*"}),
         *(_has_image(engine, image) for image in wanted),
     ]
-    containers, networks, volumes, own_images, *others = _ask(f"list lab {name}", questions)
+    containers, networks, volumes, *there = _ask(f"list lab {name}", questions)
     return assemble(
         name,
         containers,
         networks,
         volumes,
-        images=frozenset(tag for image in own_images for tag in image["RepoTags"] or ())
-        | {image for image, there in zip(wanted, others, strict=True) if there},
+        images=frozenset(tag for tag, found in zip(wanted, there, strict=True) if found),
         routes=hosttables.routes(),
         taken_ports=hosttables.listening(),
     )
