@@ -35,7 +35,7 @@ def launcher(service: Service) -> str:
         f"# {service.name}, written by labctl",
         "exec 2>&1",
         "set -a",
-        f". {NODE_ENVIRONMENT}",
+        f"[ ! -r {NODE_ENVIRONMENT} ] || . {NODE_ENVIRONMENT}",
         f"[ ! -r {ENVIRONMENT} ] || . {ENVIRONMENT}",
         *assignments(service.environment).splitlines(),
     ]
