@@ -1,0 +1,203 @@
+"""Who is measured: labctl, compose and the bare script, each bringing the same nodes up and down as its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Protocol
+
+import docker
+
+from tests.bench import host
+
+HERE = Path(__file__).resolve().parent
+SSH = (22, b"SSH-2.0-")
+RFB = (5901, b"RFB 003.")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is brought up: `count` equal nodes, each on all of `networks` networks."""
+
+    name: str
+    count: int
+    networks: int = 1
+    desktop: bool = False
+    healthcheck: bool = False
+
+    @property
+    def network_names(self) -> list[str]:
+        """The networks, in the order of attachment."""
+        return [f"net{number}" for number in range(self.networks)]
+
+
+class Contender(Protocol):
+    """Brings a shape up, to ssh-ready on all nodes, and down; both return the seconds that it took."""
+
+    name: str
+
+    def up(self, shape: Shape) -> float: ...
+
+    def down(self, shape: Shape) -> float: ...
+
+
+def timed(argv: Sequence[str], **more: str) -> float:
+    """Run a command to its end, with `more` in its environment; its wall-clock seconds.
+
+    Raises `RuntimeError` with its output when it fails.
+    """
+    began = time.perf_counter()
+    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **more}, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return seconds
+
+
+@dataclass
+class Labctl:
+    """labctl as it is installed beside this Python, with a home of its own. It says itself when all is ready."""
+
+    directory: Path
+    engine: docker.APIClient
+    name: str = "labctl"
+    labs: set[str] = field(default_factory=set)
+    """The names of the labs that it ever began to bring up."""
+
+    def up(self, shape: Shape) -> float:
+        seconds = self.run("up", "-f", str(self.file(shape)))
+        # Not a part of the time: what it said has to be true already.
+        nodes = host.addresses(self.engine, f"labctl.lab={self.lab(shape)}", "labctl.kind=node")
+        ports = [SSH, RFB] if shape.desktop else [SSH]
+        host.wait_for([(address, *port) for address in nodes for port in ports], timeout=2.0)
+        return seconds
+
+    def down(self, shape: Shape) -> float:
+        return self.run("down", "-f", str(self.file(shape)))
+
+    def run(self, *arguments: str) -> float:
+        """One labctl command as a process; its seconds."""
+        return timed([str(Path(sys.executable).with_name("labctl")), *arguments], LABCTL_HOME=str(self.directory))
+
+    def image(self, shape: Shape) -> str:
+        """The image that its nodes run, while the shape is up."""
+        found = self.engine.containers(filters={"label": [f"labctl.lab={self.lab(shape)}", "labctl.kind=node"]})
+        return str(found[0]["Image"])
+
+    @staticmethod
+    def lab(shape: Shape) -> str:
+        """The name of its lab."""
+        return f"bench-{shape.name}"
+
+    def file(self, shape: Shape) -> Path:
+        """Its lab file, written."""
+        node: dict[str, Any] = {"count": shape.count, "networks": shape.network_names}
+        if shape.desktop:
+            node["desktop"] = True
+        if shape.healthcheck:
+            node["healthcheck"] = {"test": "pgrep -x sshd", "interval": "1s", "timeout": "2s", "retries": 30}
+        self.labs.add(self.lab(shape))
+        lab = {"name": self.lab(shape), "networks": {name: {} for name in shape.network_names}, "nodes": {"n": node}}
+        path = self.directory / shape.name / "lab.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(lab))
+        return path
+
+
+@dataclass
+class Floor:
+    """The bare script."""
+
+    directory: Path
+    image: str
+    subnets: Sequence[str]
+    name: str = "floor"
+
+    def up(self, shape: Shape) -> float:
+        return timed([sys.executable, str(HERE / "floor.py"), "up", str(self.file(shape))])
+
+    def down(self, shape: Shape) -> float:
+        return timed([sys.executable, str(HERE / "floor.py"), "down", str(self.file(shape))])
+
+    def file(self, shape: Shape) -> Path:
+        """What the script is to make, written."""
+        networks = {f"bench-floor-{name}": subnet for name, subnet in _subnets(shape, self.subnets).items()}
+        spec = {
+            "image": self.image,
+            "label": host.LABEL,
+            "networks": networks,
+            "nodes": {
+                f"bench-floor-n-{number}": {name: _address(subnet, number) for name, subnet in networks.items()}
+                for number in range(shape.count)
+            },
+        }
+        path = self.directory / f"{shape.name}.json"
+        path.write_text(json.dumps(spec))
+        return path
+
+
+@dataclass
+class Compose:
+    """docker compose, version 2. It does not wait: this process then waits for the banners, within the time.
+
+    With healthchecks it waits for them itself (``--wait``).
+    """
+
+    directory: Path
+    image: str
+    subnets: Sequence[str]
+    program: Sequence[str]
+    name: str = "compose"
+
+    def up(self, shape: Shape) -> float:
+        command = [*self.command(shape), "up", "--detach", *(["--wait"] if shape.healthcheck else [])]
+        began = time.perf_counter()
+        timed(command)
+        subnet = _subnets(shape, self.subnets)[shape.network_names[0]]
+        host.wait_for([(_address(subnet, number), *SSH) for number in range(shape.count)])
+        return time.perf_counter() - began
+
+    def down(self, shape: Shape) -> float:
+        return timed([*self.command(shape), "down"])
+
+    def command(self, shape: Shape) -> list[str]:
+        """What every call begins with."""
+        return [*self.program, "-p", "bench-compose", "-f", str(self.file(shape))]
+
+    def file(self, shape: Shape) -> Path:
+        """Its compose file, written."""
+        subnets = _subnets(shape, self.subnets)
+        marks = {host.LABEL: ""}
+        services = {
+            f"n-{number}": {
+                "image": self.image,
+                "hostname": f"n-{number}",
+                "labels": marks,
+                "networks": {name: {"ipv4_address": _address(subnet, number)} for name, subnet in subnets.items()},
+            }
+            for number in range(shape.count)
+        }
+        if shape.healthcheck:
+            check = {"test": "pgrep -x sshd", "interval": "1s", "timeout": "2s", "retries": 30}
+            services = {name: {**service, "healthcheck": check} for name, service in services.items()}
+        networks = {
+            name: {"labels": marks, "ipam": {"config": [{"subnet": subnet}]}} for name, subnet in subnets.items()
+        }
+        path = self.directory / f"{shape.name}.yaml"
+        path.write_text(json.dumps({"services": services, "networks": networks}))
+        return path
+
+
+def _subnets(shape: Shape, free: Sequence[str]) -> dict[str, str]:
+    return dict(zip(shape.network_names, free, strict=False))
+
+
+def _address(subnet: str, number: int) -> str:
+    return str(IPv4Network(subnet)[10 + number])
