@@ -22,11 +22,12 @@ ROW = 13.0
 CARD_GAP = 22.0
 CARD_MIN = 124.0
 CARD_MAX = 210.0
+NEARLY = 40.0
 FRAME_HEAD = 24.0
 FRAME_PAD = 11.0
 LANE_STEP = 13.0
 BAND_GAP = 34.0
-WIDE = 1180.0
+WIDE = 1260.0
 """How wide a band may get before the next begins."""
 SIDE_STEP = 10.0
 
@@ -177,8 +178,12 @@ def _tree(lab: Lab) -> Group:
             group(domain.parent if domain else None).items.append(groups[name])
         return groups[name]
 
-    for node in lab.nodes.values():
-        group(node.domain).items.append(_card(lab, node, shared))
+    cards = [_card(lab, node, shared) for node in lab.nodes.values()]
+    widest = max((card.width for card in cards), default=0.0)
+    for card in cards:
+        # Nearly equal is made equal: nodes of several bands then stand in columns.
+        card.width = widest if widest - card.width <= NEARLY else card.width
+        group(card.node.domain).items.append(card)
     return groups[None]
 
 
