@@ -108,6 +108,13 @@ def mutated_lab(draw: st.DrawFn) -> str:
     return dump(data)
 
 
+PIECES = [
+    *("&a ", "*a", "<<: *a\n", '"\\0"', '"\\ud800"', "!!str ", "0o17", "12:30", "? ", "- ", "---\n", "lan: "),
+    "x-a: &a {b: *a}\n",
+]
+"""What YAML gives a meaning to."""
+
+
 @st.composite
 def broken_text(draw: st.DrawFn) -> str:
     """The text of a valid lab with characters put in, taken out or doubled."""
@@ -116,7 +123,11 @@ def broken_text(draw: st.DrawFn) -> str:
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 12)))
         insert = draw(
-            st.one_of(st.sampled_from(list("{}[]:,&*!|>'\"#%@`-? \t\n\r\x85\u2028\0é図")), st.text(max_size=4))
+            st.one_of(
+                st.sampled_from(PIECES),
+                st.sampled_from(list("{}[]:,&*!|>'\"#%@`-? \t\n\r\x85\u2028\0é図")),
+                st.text(max_size=4),
+            )
         )
         text = text[:start] + insert + text[end:]
     return text

@@ -10,12 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from labctl.errors import KeyPath, Problem
-from labctl.model import words
 from labctl.model.scalars import NAME_PATTERN
 from labctl.model.topology import Topology
 
 _ROUNDS = 6
-NAME = re.compile(NAME_PATTERN)
 _STUBS: dict[str, Any] = {"volumes": {"type": "local"}, "nodes": {}, "networks": {}, "domains": {}}
 """What stands in for a thing whose own definition is wrong: its name exists all the same."""
 
@@ -46,6 +44,9 @@ def check(data: object, broken: Collection[KeyPath] = ()) -> Checked:
     try:
         return Checked(Topology.model_validate(data), [], frozenset(broken))
     except ValidationError as error:
+        # Only a file with mistakes pays for the words about them.
+        from labctl.model import words
+
         problems = words.problems(error, data)
         if not isinstance(data, dict):
             return Checked(None, problems, frozenset(broken))
@@ -84,7 +85,7 @@ def _cut(data: dict[str, Any], path: KeyPath, kept: dict[KeyPath, list[int]]) ->
     last: Any = path[-1]
     if len(path) == 2 and path[0] in _STUBS:
         stub = _copy(_STUBS[str(path[0])])
-        if holder[last] != stub and NAME.match(str(last)):
+        if holder[last] != stub and re.match(NAME_PATTERN, str(last)):
             holder[last] = stub
             return
     if isinstance(holder, list):

@@ -15,14 +15,14 @@ from labctl.model.draft import Draft, Reader
 from labctl.model.lab import Check, Lab, Node, Volume
 from labctl.model.ports import same_socket
 from labctl.model.resolve_checks import checks, domains, scenarios
-from labctl.model.resolve_network import address_clashes, networks
+from labctl.model.resolve_network import address_clashes, networks, reachable
 from labctl.model.resolve_node import node
 from labctl.model.resolve_order import cycles, dependencies
 from labctl.model.resolve_storage import sharing, volumes
 from labctl.model.scalars import NAME_LIMIT, parse_duration
 from labctl.model.topology import Topology
 
-_RESERVED = frozenset({"all", "localhost", "gateway", "host"})
+_RESERVED = frozenset({"all", "localhost"})
 _EXECUTED_CHECKS = frozenset({"tcp", "http", "run"})
 
 
@@ -41,6 +41,8 @@ def resolve(
     """
     draft = Draft(topology, directory, reader, boxes, frozenset(broken))
     _names(draft)
+    if topology.ttl is not None and parse_duration(topology.ttl) <= 0:
+        draft.add(("ttl",), "a lab needs time to live: more than 0s")
     all_networks = networks(draft)
     all_volumes = volumes(draft, {name: topology.node(name) for name in topology.nodes})
     all_domains = domains(draft)
@@ -54,6 +56,7 @@ def resolve(
             nodes[copy_name] = replace(nodes[copy_name], depends_on=awaited)
     cycles(draft, nodes, all_volumes)
     address_clashes(draft, nodes)
+    reachable(draft, nodes, all_networks)
     _port_clashes(draft, nodes)
     sharing(draft, nodes, all_volumes)
     all_checks = checks(draft, nodes)

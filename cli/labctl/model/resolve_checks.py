@@ -86,6 +86,8 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
             return Check(name, "mount", target, node, interval, timeout, retries, nodes=on)
         return None
     if isinstance(spec, DnsCheckSpec):
+        if not spec.dns or any(c.isspace() or c == "/" for c in spec.dns):
+            draft.add((*path, "dns"), f'expected a name such as web-1, found "{spec.dns}"')
         return Check(name, "dns", spec.dns, node, interval, timeout, retries, nodes=on)
     screen = draft.one_node((*path, "desktop"), spec.desktop)
     if screen is not None and nodes[screen].desktop is None and not draft.unsure(*nodes[screen].source):
@@ -95,7 +97,14 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
 
 def _host_port(text: str) -> str:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
+    if (
+        not colon
+        or not host
+        or any(c.isspace() for c in host)
+        or not port.isascii()
+        or not port.isdigit()
+        or not 1 <= int(port[:6]) <= 65535
+    ):
         raise ValueError(f'expected HOST:PORT such as db:5432, found "{text}"')
     return text
 

@@ -106,6 +106,20 @@ def _fits(draft: Draft, path: KeyPath, address: IPv4Address | None, network: Net
     return address
 
 
+def reachable(draft: Draft, nodes: Mapping[str, Node], networks: Mapping[str, Network]) -> None:
+    """What a node offers to the outside needs a network that leads there."""
+    for node in nodes.values():
+        if draft.unsure(*node.source, "networks") or draft.unsure("networks"):
+            continue
+        joined = [networks[name] for name in node.interfaces if name in networks]
+        if node.desktop and not joined:
+            draft.add((*node.source, "desktop"), f"node {node.group} is on no network, its desktop cannot be reached")
+        # An engine publishes no ports of an internal network; a virtual machine has a way of its own.
+        if node.ports and node.provider == "docker" and all(network.internal for network in joined):
+            what = "internal networks only" if joined else "no network"
+            draft.add((*node.source, "ports"), f"node {node.group} is on {what}, its ports cannot be published")
+
+
 def address_clashes(draft: Draft, nodes: Mapping[str, Node]) -> None:
     """Addresses that two nodes of a network have, and subnets that are too small."""
     taken: dict[tuple[str, IPv4Address], str] = {}

@@ -30,14 +30,17 @@ from labctl.model.suggest import did_you_mean
 DEFAULT_BOX = "debian-13"
 _BOX_ONLY = ("packages", "users", "services", "run", "desktop", "ide", "box", "vagrant")
 _LEAST_MEMORY = 6 * 2**20
-_GEOMETRY = re.compile(r"([0-9]{1,5})x([0-9]{1,5})\Z")
-_MODE = re.compile(r"[0-7]{3,4}\Z")
-_OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?\Z|[0-9]{1,9}(:[0-9]{1,9})?\Z")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+~:-]+)?\Z")
-_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*\Z")
-_KEY = re.compile(r"(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]{16,}( .*)?\Z")
+# Patterns are compiled where they are first used: most labs need few of them, and start faster.
+_GEOMETRY = r"([0-9]{1,5})x([0-9]{1,5})\Z"
+_PROVIDER = r"[a-z0-9][a-z0-9_-]*\Z"
+_MODE = r"[0-7]{3,4}\Z"
+_OWNER = r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?\Z|[0-9]{1,9}(:[0-9]{1,9})?\Z"
+_ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}\Z"
+_PACKAGE = r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+~:-]+)?\Z"
+_SERVICE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*\Z"
+_IMAGE = r"[a-z0-9][A-Za-z0-9._:/@-]*\Z"
+_KEY = r"(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]{16,}( .*)?\Z"
 
 
 def node(
@@ -54,7 +57,7 @@ def node(
         provider=spec.provider or "docker",
         box=None if spec.image else _box(draft, path, spec),
         image=spec.image,
-        vagrant_provider=spec.vagrant.provider if spec.vagrant else None,
+        vagrant_provider=_vagrant(draft, path, spec),
         cpus=spec.cpus,
         memory=_memory(draft, path, spec),
         mounts=mounts(draft, name, spec, volumes),
@@ -84,6 +87,13 @@ def node(
     ]
 
 
+def _vagrant(draft: Draft, path: KeyPath, spec: NodeSpec) -> str | None:
+    provider = spec.vagrant.provider if spec.vagrant else None
+    if provider is not None and not re.match(_PROVIDER, provider):
+        draft.add((*path, "vagrant", "provider"), f'expected a provider such as libvirt, found "{provider}"')
+    return provider
+
+
 def _kind(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
     """What a node of this kind cannot have."""
     given = spec.model_fields_set
@@ -92,7 +102,7 @@ def _kind(draft: Draft, path: KeyPath, spec: NodeSpec) -> None:
             hint = "name what is to run under `services`, or once under `run`"
             draft.add((*path, "command"), "`command` is for nodes with an `image`", hint=hint, at_key=True)
         return
-    if not _IMAGE.match(spec.image) or len(spec.image) > 255:
+    if not re.match(_IMAGE, spec.image) or len(spec.image) > 255:
         draft.add((*path, "image"), "expected the name of an image such as valkey/valkey:8")
     if spec.provider == "vagrant":
         draft.add((*path, "image"), "`image` is for containers, this node has `provider: vagrant`", at_key=True)
@@ -172,7 +182,7 @@ def _environment(draft: Draft, name: str, spec: NodeSpec) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in (spec.environment or {}).items():
         here = ("nodes", name, "environment", key)
-        if not _VARIABLE.match(key):
+        if not re.match(_VARIABLE, key):
             draft.add(here, f"`{key}` cannot be the name of a variable", at_key=True)
         text = draft.reader.variable(key) if value is None else str(value)
         if text is None:
@@ -184,7 +194,7 @@ def _environment(draft: Draft, name: str, spec: NodeSpec) -> dict[str, str]:
 
 def _packages(draft: Draft, path: KeyPath, spec: NodeSpec) -> tuple[str, ...]:
     for index, package in enumerate(spec.packages or ()):
-        if not _PACKAGE.match(package):
+        if not re.match(_PACKAGE, package):
             draft.add((*path, "packages", index), f"`{package}` cannot be the name of a package")
     return tuple(dict.fromkeys(spec.packages or ()))
 
@@ -207,14 +217,14 @@ def _users(draft: Draft, path: KeyPath, spec: NodeSpec) -> tuple[User, ...]:
 
 
 def _keys(draft: Draft, text: str, path: KeyPath) -> list[str]:
-    if _KEY.match(text):
+    if re.match(_KEY, text):
         return [text]
     content = draft.reader.content(text, path)
     if b"PRIVATE KEY" in content:
         raise ValueError(f"{text} is a private key, name the public one: {text}.pub")
     lines = [line.strip() for line in content.decode("utf-8", "replace").splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
-    if not keys or not all(_KEY.match(key) for key in keys):
+    if not keys or not all(re.match(_KEY, key) for key in keys):
         raise ValueError(f"{text} does not hold public keys")
     return keys
 
@@ -240,10 +250,10 @@ def _files(draft: Draft, path: KeyPath, spec: NodeSpec) -> tuple[File, ...]:
         if file.source is not None:
             with draft.at((*here, "source")):
                 content = draft.reader.content(file.source, (*here, "source"))
-        if file.mode is not None and not _MODE.match(file.mode):
+        if file.mode is not None and not re.match(_MODE, file.mode):
             draft.add((*here, "mode"), f'expected permissions in octal such as "0644", found "{file.mode}"')
             continue
-        if file.owner is not None and not _OWNER.match(file.owner):
+        if file.owner is not None and not re.match(_OWNER, file.owner):
             draft.add((*here, "owner"), f'expected a user, or user:group, found "{file.owner}"')
         found[target] = File(target, content, int(file.mode or "0644", 8), file.owner or "root")
     return tuple(found.values())
@@ -253,12 +263,14 @@ def _services(draft: Draft, path: KeyPath, spec: NodeSpec) -> tuple[NodeService,
     found = []
     for name, service in (spec.services or {}).items():
         here = (*path, "services", name)
-        if not _SERVICE.match(name):
+        if not re.match(_SERVICE, name):
             draft.add(here, f"`{name}` cannot be the name of a service", at_key=True)
         elif name in SERVICES:
             draft.add(here, f"`{name}` is a service of labctl's own, choose another name", at_key=True)
+        if service.user is not None and not re.match(_ACCOUNT, service.user):
+            draft.add((*here, "user"), f'expected the name of a user, found "{service.user}"')
         for key in service.environment or {}:
-            if not _VARIABLE.match(key):
+            if not re.match(_VARIABLE, key):
                 draft.add((*here, "environment", key), f"`{key}` cannot be the name of a variable", at_key=True)
         with draft.at((*here, "command")):
             found.append(
@@ -299,7 +311,7 @@ def _desktop(draft: Draft, path: KeyPath, spec: NodeSpec) -> Desktop | None:
     default = Desktop()
     width, height = default.width, default.height
     if spec.desktop.geometry is not None:
-        match = _GEOMETRY.match(spec.desktop.geometry)
+        match = re.match(_GEOMETRY, spec.desktop.geometry)
         if not match or not (320 <= int(match[1]) <= 7680 and 200 <= int(match[2]) <= 4320):
             sentence = "expected width and height in pixels such as 1280x800 (320x200 to 7680x4320)"
             draft.add((*path, "desktop", "geometry"), f'{sentence}, found "{spec.desktop.geometry}"')

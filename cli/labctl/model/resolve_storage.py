@@ -113,6 +113,11 @@ def _iscsi(draft: Draft, name: str, spec: IscsiVolumeSpec, server: str) -> Volum
     if size < 2**20:
         words = "a disk of size 0 cannot be" if size == 0 else f"{spec.size} is too small for a disk"
         draft.add(("volumes", name, "size"), f"{words}, the least is 1MiB")
+    for key, text in () if spec.chap is None or isinstance(spec.chap, bool) else spec.chap:
+        if not text or not text.isprintable() or " " in text:
+            draft.add(
+                ("volumes", name, "chap", key), "CHAP credentials are not empty and have neither spaces nor line breaks"
+            )
     own = None if spec.chap is None or isinstance(spec.chap, bool) else spec.chap
     return Volume(
         name,

@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 NAME_LIMIT = 40
 """Names are DNS labels, shorter than DNS allows so that the engine's names fit beside the lab's."""
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(B|[KMGT]i?B)\Z")
-_DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?(?:ms|s|m|h|d))+\Z")
-_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
+_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z"
+_USER = r"[a-z_][a-z0-9_-]{0,31}\Z"
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(B|[KMGT]i?B)\Z"
+_DURATION = r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?(?:ms|s|m|h|d))+\Z"
+_DURATION_PART = r"([0-9.]+)(ms|s|m|h|d)"
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -40,21 +40,21 @@ def parse_name(text: str) -> str:
     """`text` if it is a DNS label of at most 40 characters."""
     if len(text) > NAME_LIMIT:
         raise ValueError(f"a name has at most {NAME_LIMIT} characters, this one has {len(text)}")
-    if not _NAME.match(text):
+    if not re.match(_NAME, text):
         raise ValueError("a name is made of lower-case letters, digits and inner hyphens")
     return text
 
 
 def parse_user(text: str) -> str:
     """`text` if it can be the name of a user of a node."""
-    if not _USER.match(text):
+    if not re.match(_USER, text):
         raise ValueError("a user's name begins with a lower-case letter and goes on with letters, digits, - and _")
     return text
 
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as ``512MiB`` or ``10GB``."""
-    match = _SIZE.match(text)
+    match = re.match(_SIZE, text)
     if not match:
         raise ValueError(_SIZE_WORDS)
     return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
@@ -70,10 +70,10 @@ def format_size(size: int) -> str:
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``90s``, ``10m``, ``1h30m``."""
-    if not _DURATION.match(text):
+    if not re.match(_DURATION, text):
         raise ValueError(_DURATION_WORDS)
     try:
-        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION_PART, text))
     except ValueError:
         raise ValueError(_DURATION_WORDS) from None
 

@@ -115,6 +115,7 @@ class _Reader:
         self.flaws: list[Flaw] = []
         self.anchors: dict[str, Value] = {}
         self.sizes: dict[int, int] = {}
+        self.depths: dict[int, int] = {}
         self.open: set[int] = set()
         self.count = 0
 
@@ -126,7 +127,7 @@ class _Reader:
             if isinstance(event, yaml.ScalarEvent):
                 value = self._scalar(event, key=bool(stack) and stack[-1].wants_key)
             elif isinstance(event, yaml.AliasEvent):
-                value = self._alias(event)
+                value = self._alias(event, depth=len(stack))
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 self._begin(event, stack)
                 continue
@@ -135,11 +136,13 @@ class _Reader:
                 value = frame.value
                 self.open.discard(id(value))
                 self.sizes[id(value)] = self.count - frame.start
+                self.depths[id(value)] = frame.depth
             elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
                 raise self._stopped(self._place(event), "a lab file is one document, a second one begins here")
             else:
                 continue
             if stack:
+                stack[-1].depth = max(stack[-1].depth, self.depths.get(id(value), 0) + 1)
                 self._add(stack[-1], value)
             else:
                 root = value
@@ -178,6 +181,8 @@ class _Reader:
         self._tag(event, place)
         self._grow(1, place)
         text: str = event.value
+        if not text.isascii() or "\0" in text:
+            text = self._writable(text, place)
         value: str | int | float | bool | None = text
         # Tagged scalars were refused above; quoted ones are strings.
         if not event.style and not event.tag:
@@ -193,7 +198,18 @@ class _Reader:
             self.anchors[event.anchor] = scalar
         return scalar
 
-    def _alias(self, event: Any) -> Value:
+    def _writable(self, text: str, place: Place) -> str:
+        """`text` if it can be written into a file or a variable; escapes in quotes can say what cannot."""
+        if "\0" in text:
+            self.flaws.append(Flaw(place, "a NUL character cannot stand in a lab file, written as an escape neither"))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.flaws.append(Flaw(place, "half of a surrogate pair is not a character"))
+            return text.encode(errors="replace").decode()
+        return text
+
+    def _alias(self, event: Any, *, depth: int) -> Value:
         place = self._place(event)
         value = self.anchors.get(event.anchor)
         if value is None:
@@ -202,6 +218,8 @@ class _Reader:
         if id(value) in self.open:
             raise self._stopped(place, f"`*{event.anchor}` contains itself")
         self._grow(self.sizes.get(id(value), 1), place)
+        if depth + self.depths.get(id(value), 0) > DEPTH_LIMIT:
+            raise self._stopped(place, f"values are nested more than {DEPTH_LIMIT} deep when aliases are expanded")
         return value
 
     def _add(self, frame: _Frame, value: Value) -> None:
@@ -274,6 +292,7 @@ class _Frame:
     value: Mapping | Sequence
     start: int
     wants_key: bool = False
+    depth: int = 0
     key: Value = field(default_factory=lambda: Scalar(None, Place(0, 0, 0)))
     inherited: set[str] = field(default_factory=set)
 
