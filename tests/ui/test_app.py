@@ -185,10 +185,11 @@ def test_a_pipe_closed_before_the_first_byte_is_quiet() -> None:
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, "-c", "from labctl.app import main; main()", "version"],
+        [sys.executable, "-c", "from labctl.app import main; main()", "version", "-o", "json"],
         stdout=write,
         stderr=subprocess.PIPE,
         timeout=30,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         check=False,
     )
     os.close(write)
