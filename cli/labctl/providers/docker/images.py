@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ FIRST_WORD = 15.0
 """Seconds that a registry has to say anything before the base image is made from packages instead."""
 
 IDLE = 120.0
+SETTLED = 60.0
+"""Seconds after which what a build left is no longer between two of its steps."""
+
 BUILD_SILENCE = 1800.0
 """Seconds that one step of a build may take without a word."""
 
@@ -73,21 +77,27 @@ def remove(engine: Engine, tag: str) -> None:
                 raise
 
 
-def clear_leftovers(engine: Engine) -> tuple[str, ...]:
+def clear_leftovers(engine: Engine, *, older: float = SETTLED) -> tuple[str, ...]:
     """Remove what killed builds left: images without a name that carry the mark of an unfinished bake, and their
-    containers that no longer run. Returns their ids; the build of another labctl that runs now keeps what it uses.
+    containers that no longer run. Returns their ids.
+
+    What is younger than `older` seconds is left: a build of another labctl may be between two steps. Until they are
+    cleared, leftovers serve the next bake as its cache.
     """
+    before = time.time() - older
     unfinished = {"label": [f"{labels.KIND}={labels.BAKING}"]}
     gone = []
     with translated("clear what builds left"):
         for container in engine.containers(all=True, filters=unfinished | {"status": ["exited", "dead"]}):
             with suppress(APIError):
-                engine.remove_container(container["Id"], v=True)
-                gone.append(str(container["Id"]))
+                if container["Created"] <= before:
+                    engine.remove_container(container["Id"], v=True)
+                    gone.append(str(container["Id"]))
         for image in engine.images(filters=unfinished | {"dangling": ["true"]}):
             with suppress(APIError):
-                engine.remove_image(image["Id"])
-                gone.append(str(image["Id"]))
+                if image["Created"] <= before:
+                    engine.remove_image(image["Id"])
+                    gone.append(str(image["Id"]))
     return tuple(gone)
 
 
@@ -152,7 +162,6 @@ def _pull(engine: Engine, image: str, on_line: Line | None, *, first: float) -> 
 def _bake(engine: Engine, image: BakedImage, base: BaseImage, trust: Trust, on_line: Line | None) -> None:
     if not present(engine, base.tag):
         raise LabctlError(f"the base image {base.tag} is not there", hint=f"labctl box build {base.box}")
-    clear_leftovers(engine)
     _build(engine, image.tag, image.context, labels.of_image("image", base.box), trust, on_line)
 
 

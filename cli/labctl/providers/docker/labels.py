@@ -78,6 +78,7 @@ def addresses(labels: Mapping[str, str]) -> dict[str, IPv4Address]:
 def ports(labels: Mapping[str, str]) -> tuple[Port, ...]:
     """The published ports that a container was made with."""
     try:
-        return tuple(Port(*fields) for fields in json.loads(labels.get("labctl.ports", "[]")))
+        listed = json.loads(labels.get("labctl.ports", "[]"))
+        return tuple(Port(int(inner), int(outer), kind, where) for inner, outer, kind, where in listed)
     except (ValueError, TypeError):
         return ()
