@@ -95,7 +95,7 @@ def build(arguments: Sequence[str]) -> _Command:
     """The command line's parser.
 
     When `arguments` begin with a command's name, only the module of that command is imported; otherwise (help, a word
-    that is no command, completion) all are.
+    that is no command, completion) all are. For the list of all commands their parameters are not read.
     """
     app = typer.Typer(
         name="labctl",
@@ -107,24 +107,21 @@ def build(arguments: Sequence[str]) -> _Command:
     )
     app.callback()(_root)
     app.command("version", rich_help_panel="Host")(_version)
-    first = arguments[0] if arguments and "_LABCTL_COMPLETE" not in os.environ else ""
+    completing = "_LABCTL_COMPLETE" in os.environ
+    first = arguments[0] if arguments and not completing else ""
     modules = {name: module for panel in PANELS.values() for name, module in panel.items()}
     for module in dict.fromkeys([modules[first]] if first in modules else modules.values()):
         _register(app, module)
     _arrange(app)
+    if first in ("", "-h", "--help") and not completing:
+        _forget_parameters(app)
     command = typer.main.get_command(app)
     _name_variables(command, "LABCTL")
     return cast(_Command, command)
 
 
 def _register(app: typer.Typer, module: str) -> None:
-    name = f"labctl.commands.{module}"
-    try:
-        register: Callable[[typer.Typer], None] = import_module(name).register
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return
+    register: Callable[[typer.Typer], None] = import_module(f"labctl.commands.{module}").register
     register(app)
 
 
@@ -143,6 +140,16 @@ def _arrange(app: typer.Typer) -> None:
 
     app.registered_commands.sort(key=rank)
     app.registered_groups.sort(key=rank)
+
+
+def _forget_parameters(app: typer.Typer) -> None:
+    """Leave of every command its name and help, all that the list of commands shows: reading signatures takes time."""
+    for command in app.registered_commands:
+
+        def listed() -> None: ...
+
+        listed.__name__, listed.__doc__ = command.name or "", getattr(command.callback, "__doc__", None)
+        command.callback = listed
 
 
 def _name_variables(command: Any, prefix: str) -> None:

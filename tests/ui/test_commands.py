@@ -22,7 +22,7 @@ def commands(root: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
             yield (*prefix, name), command
 
 
-ROOT: Any = build(["--help"])
+ROOT: Any = build(["all of them"])
 ALL = dict(commands(ROOT))
 FLAGS = [
     (path, parameter)
@@ -46,6 +46,16 @@ def test_a_command_that_is_named_is_the_only_module_imported() -> None:
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "labctl.commands.view" in seen
     assert "labctl.commands.lab" not in seen
+
+
+def test_the_list_of_commands_is_that_of_all_commands() -> None:
+    listed: Any = build(["--help"])
+    assert {name: command.help for name, command in listed.commands.items()} == {
+        name: command.help for name, command in ROOT.commands.items()
+    }
+    assert [command.rich_help_panel for command in listed.commands.values()] == [
+        command.rich_help_panel for command in ROOT.commands.values()
+    ]
 
 
 def test_help_loads_nothing_heavy() -> None:
