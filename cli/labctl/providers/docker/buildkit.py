@@ -40,7 +40,7 @@ def build(
 ) -> None:
     """Build `context` (a tar with its Dockerfile) as `tag`. Raises `HostError` without the tools, or `LabctlError`."""
     docker = shutil.which("docker")
-    if docker is None or not _has_buildx(docker):
+    if docker is None or not (_says(docker, "buildx", "version") or _brings_buildkit(docker)):
         raise HostError(
             "this engine builds with BuildKit only, and docker's command with buildx is not installed",
             hint="sudo apt-get install docker-buildx (or docker-buildx-plugin), or labctl doctor --fix",
@@ -82,9 +82,16 @@ def build(
         raise LabctlError(f"the engine failed to build image {tag}", details=list(last), hint="labctl up -v shows all")
 
 
-def _has_buildx(docker: str) -> bool:
+def _brings_buildkit(docker: str) -> bool:
+    """Whether the command is of the generations that had BuildKit built in (18.09 to 22)."""
+    major = _says(docker, "--version").partition("version ")[2].partition(".")[0]
+    return major.isdigit() and 19 <= int(major) < 23
+
+
+def _says(*argv: str) -> str:
+    """What a command prints; empty when it fails."""
     try:
-        answer = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=10, check=False)
+        answer = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.returncode == 0
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
