@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -54,9 +55,9 @@ class Session:
         for text in texts:
             self.emit(Notice(text))
 
-    def pause(self) -> None:
-        """Stop drawing, so that a question can be asked."""
-        self._display.__exit__(None, None, None)
+    def pause(self) -> AbstractContextManager[None]:
+        """Stop drawing for as long as a question is asked."""
+        return self._display.pause()
 
     def finish(self, outcome: Outcome, exit_code: int = 0) -> None:
         """Show how it went."""
@@ -65,7 +66,7 @@ class Session:
         self.emit(Finished(self.lab, self.seconds, exit_code or int(bool(outcome.failed)), self.counts))
 
 
-def confirmation(*, yes: bool, pause: Callable[[], None]) -> Callable[[Plan], None]:
+def confirmation(*, yes: bool, pause: Callable[[], AbstractContextManager[None]]) -> Callable[[Plan], None]:
     """Asks before a plan that destroys something; raises `UsageError` when the answer is no."""
 
     def ask(plan: Plan) -> None:
@@ -73,8 +74,8 @@ def confirmation(*, yes: bool, pause: Callable[[], None]) -> Callable[[Plan], No
             return
         from labctl.ui.confirm import confirm
 
-        pause()
         lost = [f"{step.ref}: {step.because}" for step in plan.steps if step.destroys]
-        confirm("these are removed or made anew, with the files inside them:\n  " + "\n  ".join(lost) + "\ngo on?")
+        with pause():
+            confirm("these are removed or made anew, with the files inside them:\n  " + "\n  ".join(lost) + "\ngo on?")
 
     return ask
