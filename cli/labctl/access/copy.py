@@ -36,8 +36,8 @@ class End:
     node: str | None
     tree: Tree
     home: str
-    owner: str = "root"
-    """Whom files copied into it belong to, when the user does not say: ``name`` or ``name:group``."""
+    owner: tuple[int, int] = (0, 0)
+    """Whom files copied into it belong to when the user does not say, by number."""
 
 
 def parse_place(text: str) -> Place:
@@ -90,7 +90,7 @@ def destination(
         if target.endswith("/"):
             raise UsageError(f"{target} is not a directory")
     elif parent != "directory" or (target.endswith("/") and kind != "directory"):
-        missing = target if parent == "directory" else posixpath.dirname(target.rstrip("/"))
+        missing = target.rstrip("/") if parent == "directory" else posixpath.dirname(target.rstrip("/"))
         raise NotFoundError(f"there is no directory {missing}", hint="make it first")
     above, last = posixpath.split(target.rstrip("/"))
     return Destination(above or "/", last)
@@ -144,7 +144,7 @@ def _transfer(source_end: End, path: str, end: End, where: Destination, *, owner
         with source_end.tree.pack(path) as stream:
             unpack(stream, Path(where.directory), top=where.top, say=say)
         return
-    ids = owner_ids(end.tree, owner or end.owner, node=end.node)
+    ids = end.owner if owner is None else owner_ids(end.tree, owner, node=end.node)
     if source_end.node is None:
 
         def write(out: IO[bytes]) -> None:

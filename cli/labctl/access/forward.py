@@ -52,7 +52,7 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """``8080`` or ``8080:18080`` (the node's port first). Raises `UsageError`."""
-    match = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?", text)
+    match = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", text)
     numbers = [int(number) for number in match.groups() if number is not None] if match else []
     if not numbers or not all(0 < number < 65536 for number in numbers):
         raise UsageError(f"{text} is no port", hint="write 8080, or 8080:18080 for port 18080 of this host")
@@ -81,13 +81,20 @@ async def forward(
 
 
 async def _listen(way: Way, rule: Rule, said: Callable[[str], None]) -> asyncio.Server:
+    at_work: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The loop itself forgets a task whose connections it watches no more (one direction has ended): hold it.
+        task = asyncio.current_task()
+        at_work.add(task)
         try:
             await _carry(way, rule.port, reader, writer)
         except (LabctlError, OSError) as error:
             said(f"{way.node}:{rule.port}: {error}")
             with contextlib.suppress(OSError):
                 writer.transport.abort()
+        finally:
+            at_work.discard(task)
 
     try:
         return await asyncio.start_server(serve, "127.0.0.1", rule.local, limit=_PIECE)

@@ -105,7 +105,7 @@ def repack(source: IO[bytes], out: IO[bytes], *, top: str | None, owner: tuple[i
 
 
 def unpack(source: IO[bytes], directory: Path, *, top: str | None, say: Say) -> None:
-    """Extract a tar stream below `directory` of this host: modes and times kept, everything owned by this process.
+    """Extract a tar stream below `directory` of this host: modes (but set-uid) and times kept, owned by this process.
 
     Raises `UnsafeError` for a stream that would write outside of `directory`.
     """
@@ -126,12 +126,13 @@ def unpack(source: IO[bytes], directory: Path, *, top: str | None, say: Say) -> 
             if named.islnk():
                 _contained(root, named.linkname)
             named.uid, named.gid, named.uname, named.gname = os.geteuid(), os.getegid(), "", ""
+            named.mode &= 0o777  # a node must not place set-uid programs of this host's root
             _extract(tar, named, root, target)
             if named.isdir():
                 directories.append((target, named))
     for target, member in reversed(directories):  # last, or a read-only directory could not be filled
         with contextlib.suppress(OSError):
-            target.chmod(member.mode & 0o7777)
+            target.chmod(member.mode)
             os.utime(target, (member.mtime, member.mtime))
 
 

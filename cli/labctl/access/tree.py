@@ -30,20 +30,21 @@ class Tree(Protocol):
     def unpack(self, directory: str, tar: IO[bytes]) -> None: ...
 
 
-def tree_of(access: Access, *, running: bool, box: bool) -> Tree:
+def tree_of(access: Access, node: str, *, running: bool, box: bool) -> Tree:
     """The best way to a node's files: its own tar when it runs and has one, else the engine's archive."""
     if not running:
         return access
     if box or _output(access, ["sh", "-c", "command -v tar && command -v readlink"])[0] == 0:
-        return NodeTree(access)
+        return NodeTree(access, node)
     return access
 
 
 class NodeTree:
-    """A `Tree` by commands in the node, run as root."""
+    """A `Tree` by commands in the node, run as root. `node` is its name, for messages."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, node: str) -> None:
         self._access = access
+        self._node = node
 
     def look(self, path: str) -> Found | None:
         """See `Access.look`."""
@@ -52,19 +53,21 @@ class NodeTree:
             return None
         kind, _, real = out.decode(errors="surrogateescape").partition("\n")
         if code != 0 or kind not in _KINDS:
-            raise LabctlError(f"cannot look at {path} in the node", details=err.decode(errors="replace").splitlines())
+            raise LabctlError(
+                f"{self._node}:{path} cannot be looked at", details=err.decode(errors="replace").splitlines()
+            )
         return Found(_KINDS[kind], real)
 
     def pack(self, path: str) -> IO[bytes]:
         """See `Access.pack`."""
         directory, name = posixpath.split(path)
         session = self._access.open(["tar", "-C", directory or "/", "-cf", "-", "--", name])
-        return io.BufferedReader(_Output(session, f"{path} could not be read whole"), 1024 * 1024)
+        return io.BufferedReader(_Output(session, f"{self._node}:{path} could not be read whole"), 1024 * 1024)
 
     def unpack(self, directory: str, tar: IO[bytes]) -> None:
         """See `Access.unpack`."""
         session = self._access.open(["tar", "-C", directory, "-xpf", "-"], stdin=True)
-        with _Output(session, f"files could not be written to {directory} of the node") as answer:
+        with _Output(session, f"the files could not be written to {self._node}:{directory}") as answer:
             try:
                 while piece := tar.read(256 * 1024):
                     session.write(piece)
@@ -111,7 +114,8 @@ class _Output(io.RawIOBase):
             raise NotFoundError(self._failure, details=words)
         changed = code == 1 and all("file changed as we read it" in word or "removed before" in word for word in words)
         if code != 0 and not changed:
-            raise LabctlError(self._failure, details=words)
+            full = any("Wrote only" in word or "No space left" in word for word in words)
+            raise LabctlError(self._failure, details=words, hint="there is no room left there" if full else None)
 
     def close(self) -> None:
         self._session.close()

@@ -57,7 +57,7 @@ def ssh(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="NODE [-- COMMAND]...", help="A node, and what to run in it.", autocompletion=complete_nodes
+            metavar="NODE [-- COMMAND...]", help="A node, and what to run in it.", autocompletion=complete_nodes
         ),
     ],
     user: Annotated[
@@ -110,7 +110,7 @@ def _existing_config(lab: RunningLab) -> Path:
     return lab.directory.ssh_config
 
 
-def _become(command: Sequence[str]) -> NoReturn:
+def _become(command: list[str]) -> NoReturn:
     """Replace this process, with the signal that Python ignores back to what programs expect."""
     import signal
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labctl.commands.options import File, Name, Node, Nodes, parse_duration
-from labctl.commands.reach import meant_lab, read_file, require_running
+from labctl.commands.reach import PlainUsage, meant_lab, read_file, require_running
 from labctl.errors import LabctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from labctl.api import RunningLab
     from labctl.plan.model import ObservedNode
 
+LAB = (1000, 1000)
+"""The user `lab` of box nodes."""
+
 RUN_LOG = "/var/log/lab/run.log"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    app.command("cp")(cp)
-    app.command("logs")(logs)
-    app.command("forward")(forward)
+    app.command("cp", cls=PlainUsage)(cp)
+    app.command("logs", cls=PlainUsage)(logs)
+    app.command("forward", cls=PlainUsage)(forward)
 
 
 # ---------------------------------------------------------------- cp
@@ -79,8 +82,8 @@ def _end(node: ObservedNode | None, lab: RunningLab) -> End:
     if node.state == "paused":
         require_running([node])
     box = node.kind == "box"
-    tree = tree_of(lab.provider.access(node), running=node.state == "running", box=box)
-    return End(node.name, tree, "/home/lab" if box else "/", "lab" if box else "root")
+    tree = tree_of(lab.provider.access(node), node.name, running=node.state == "running", box=box)
+    return End(node.name, tree, "/home/lab" if box else "/", LAB if box else (0, 0))
 
 
 # ---------------------------------------------------------------- logs

@@ -23,7 +23,15 @@ ENVIRONMENT = "/etc/lab/environment"
 """Where a box node keeps the lab file's `environment`, as sh assignments."""
 
 
-class CommandAfterDashes(TyperCommand):
+class PlainUsage(TyperCommand):
+    """Shows its arguments in the usage line as their metavars write them."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        metavars = (str(param.metavar) for param in self.params if param.param_type_name == "argument")
+        return [self.options_metavar or "", *metavars]
+
+
+class CommandAfterDashes(PlainUsage):
     """A command line that ends in a command of the node's: ``NODE… [OPTIONS] -- COMMAND…``.
 
     Without ``--`` options stand before the first NODE, and what follows it is the command.
@@ -89,13 +97,12 @@ def environment_of(node: ObservedNode, access: Access) -> dict[str, str]:
 
 
 def read_file(access: Access, path: str) -> bytes:
-    """The content of one file of a node, running or not. Raises `NotFoundError`."""
+    """The content of one file of a node (no symlink), running or not. Raises `NotFoundError`."""
     import tarfile
 
-    found = access.look(path)
-    if found is None:
-        raise NotFoundError(f"there is no {path}")
-    with access.pack(found.path) as stream, tarfile.open(mode="r|", fileobj=stream) as tar:
+    with access.pack(path) as stream, tarfile.open(mode="r|", fileobj=stream) as tar:
         member = tar.next()
-        file = tar.extractfile(member) if member is not None else None
-        return file.read() if file is not None else b""
+        file = tar.extractfile(member) if member is not None and member.isreg() else None
+        if file is None:
+            raise NotFoundError(f"{path} is not a file")
+        return file.read()

@@ -168,8 +168,8 @@ class ExecSession:
         return bool(state["Running"]) or state.get("ExitCode") is None
 
     def signal(self, number: int) -> None:
-        state = self._inspect()
-        pid = state.get("Pid") or 0
+        state = self._inspect() if self._started() else {"Running": False, "Pid": 0}
+        pid = state["Pid"]
         if not state["Running"] or not pid:
             return
         if not _belongs_to(pid, self._container):
