@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labctl.errors import HostError, LabctlError
@@ -27,6 +27,8 @@ TOOLS = {"mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "unshare": "util-l
 _PREFIX = "bootstrap-"
 _LOCK = "in-use"
 _KEEP_LINES = 15
+_AS_ROOT = ["--user", "--map-root-user", "--map-auto"]
+"""What makes a user root of a namespace that has this user's further ids (/etc/subuid)."""
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def bootstrapped(base: BaseImage, cache: Path, proxies: Mapping[str, str], on_li
 
 def clean(cache: Path) -> None:
     """Remove what bootstraps left that were killed. Those that run now are left alone."""
-    for directory in sorted(cache.glob(f"{_PREFIX}*")):
+    for directory in sorted(_workplace(cache).glob(f"{_PREFIX}*")):
         try:
             lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
@@ -64,25 +66,29 @@ def dying_with_parent(argv: Sequence[str]) -> list[str]:
 def _argv(base: BaseImage, tar: Path, *, root: bool) -> list[str]:
     command = [
         "mmdebstrap",
-        f"--mode={'root' if root else 'unshare'}",
+        "--mode=root",
         f"--variant={base.variant}",
         "--aptopt=Acquire::Retries 3",
     ]
     if base.include:
         command.append(f"--include={','.join(base.include)}")
-    command += [base.suite, str(tar)]
-    if root:
-        # With a process namespace of its own nothing of it can outlive the first process.
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *command]
-    return dying_with_parent(command)
+    # With a process namespace of its own nothing of it can outlive the first process; who is not root is so in a user
+    # namespace.
+    own = [] if root else _AS_ROOT
+    return dying_with_parent(
+        ["unshare", *own, "--mount", "--pid", "--fork", "--kill-child", "--", *command, base.suite, str(tar)]
+    )
 
 
 @contextmanager
 def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
     """A directory for half-made things, held by a lock that the kernel drops when this process ends."""
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     clean(cache)
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache))
+    place = _workplace(cache)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700 if root else 0o711)
+    if place.is_symlink() or place.stat().st_uid != os.geteuid():
+        raise HostError(f"{place} belongs to another user", hint=f"sudo rm -rf {place}")
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,12 +100,21 @@ def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
         os.close(lock)
 
 
+def _workplace(cache: Path) -> Path:
+    """Where a bootstrap works: root in labctl's cache; others where the further ids of their namespace may pass."""
+    return cache if os.geteuid() == 0 else Path("/var/tmp") / f"labctl-{os.geteuid()}"
+
+
 def _remove(directory: Path) -> None:
     if os.geteuid() != 0:
         # Files of the user's further ids can only be removed in a namespace that has these ids.
-        helper = ["mmdebstrap", "--unshare-helper", "rm", "-rf", str(directory)]
-        subprocess.run(helper, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
+        helper = ["unshare", *_AS_ROOT, "--", "rm", "-rf", str(directory)]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(helper, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
     shutil.rmtree(directory, ignore_errors=True)
+    if os.geteuid() != 0:
+        with suppress(OSError):
+            directory.parent.rmdir()  # ours too; it goes with the last of them
 
 
 def _require_tools() -> None:
