@@ -18,7 +18,8 @@ from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
 from labctl.model.lab import Desktop, Healthcheck, Mount, Port
 from labctl.plan.model import BakedImage, BaseImage
 from labctl.providers.docker import hosttables, labels
-from labctl.providers.docker.client import SOCKET, find, split_tag
+from labctl.providers.docker.client import split_tag
+from labctl.providers.docker.endpoint import SOCKET, find
 from labctl.providers.docker.errors import explain
 from labctl.providers.docker.images import context_archive
 from labctl.providers.docker.nodes import container_config

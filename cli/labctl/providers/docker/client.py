@@ -1,12 +1,9 @@
-"""The connection to the engine: where it listens, and the one module that knows the docker SDK."""
+"""The engine through its SDK: the one module that knows it, loaded only when something is to be changed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from docker import APIClient, auth
@@ -16,67 +13,20 @@ from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import RequestException, Timeout
 from urllib3.exceptions import ReadTimeoutError
 
-from labctl.errors import HostError
+from labctl.providers.docker.endpoint import TIMEOUT, Endpoint
 
 __all__ = [
     "APIError",
     "DockerException",
-    "Endpoint",
     "Engine",
     "IPAMConfig",
     "IPAMPool",
     "NoConnection",
     "RequestException",
     "Timeout",
-    "find",
 ]
 
-SOCKET = "unix:///var/run/docker.sock"
-TIMEOUT = 120
-"""Seconds that the engine may take for an ordinary answer; it is slow when many containers start at once."""
-
 CONNECTIONS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an engine listens, and who says so (``DOCKER_HOST``, a docker context, or nobody)."""
-
-    url: str
-    origin: str
-
-    @property
-    def path(self) -> Path:
-        """The socket. Raises `HostError` for an engine on another machine: its nodes' addresses are not ours."""
-        scheme, _, rest = self.url.partition("://")
-        if scheme != "unix":
-            raise HostError(
-                f"the engine at {self.url} is not on this host",
-                details=[f"chosen by {self.origin}", "labctl reaches nodes at their own addresses, on this host only"],
-                hint="run labctl on that host, or unset DOCKER_HOST and `docker context use default`",
-            )
-        if "/.docker/desktop/" in rest or "/.docker/run/" in rest:
-            raise HostError(
-                "Docker Desktop keeps its nodes in a virtual machine, where labctl cannot reach their addresses",
-                details=[f"chosen by {self.origin}"],
-                hint="use a Linux host's own engine: labctl doctor --fix",
-            )
-        return Path(rest)
-
-
-def find(environ: Mapping[str, str], home: Path) -> Endpoint:
-    """The engine that docker's own command would use: DOCKER_HOST, else the current context, else the usual socket."""
-    if host := environ.get("DOCKER_HOST"):
-        return Endpoint(host if "://" in host else f"tcp://{host}", "DOCKER_HOST")
-    settings = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
-    name = environ.get("DOCKER_CONTEXT") or _read(settings / "config.json").get("currentContext")
-    if not name or name == "default":
-        return Endpoint(SOCKET, "the usual place")
-    meta = settings / "contexts" / "meta" / sha256(name.encode()).hexdigest() / "meta.json"
-    host = _read(meta).get("Endpoints", {}).get("docker", {}).get("Host")
-    if not host:
-        raise HostError(f"the docker context {name} is not known here", hint="docker context use default")
-    return Endpoint(host, f"the docker context {name}")
 
 
 class Engine(APIClient):
@@ -192,11 +142,3 @@ def split_tag(image: str) -> tuple[str, str]:
         return name, digest
     name, colon, tag = image.rpartition(":")
     return (name, tag) if colon and "/" not in tag else (image, "latest")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

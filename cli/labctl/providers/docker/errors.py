@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import ConflictError, DeadlineError, HostError, LabctlError
-from labctl.providers.docker.client import APIError, DockerException, NoConnection, RequestException, Timeout
 
 
 @contextmanager
@@ -23,15 +22,26 @@ def translated(doing: str, *, own_choice: bool = False, chosen_ports: frozenset[
         yield
     except LabctlError:
         raise
-    except APIError as error:
-        text = str(error.explanation or error)
-        raise explain(text, doing, own_choice=own_choice, chosen_ports=chosen_ports) from error
-    except Timeout as error:
-        raise DeadlineError(
+    except Exception as error:
+        known = _explained(error, doing, own_choice=own_choice, chosen_ports=chosen_ports)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _explained(error: Exception, doing: str, *, own_choice: bool, chosen_ports: frozenset[int]) -> LabctlError | None:
+    """What an error of the SDK, or of the operating system, means; None for any other."""
+    from labctl.providers.docker.client import APIError, DockerException, NoConnection, RequestException, Timeout
+
+    if isinstance(error, APIError):
+        return explain(str(error.explanation or error), doing, own_choice=own_choice, chosen_ports=chosen_ports)
+    if isinstance(error, Timeout):
+        return DeadlineError(
             f"the engine gave no answer in time: {doing}", hint="look at its load and its log, then try again"
-        ) from error
-    except (NoConnection, DockerException, RequestException, OSError) as error:
-        raise unreachable(error) from error
+        )
+    if isinstance(error, NoConnection | DockerException | RequestException | OSError):
+        return unreachable(error)
+    return None
 
 
 def unreachable(error: BaseException) -> HostError:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Any, Literal, cast
 
 from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, ObservedVolume, Role, State
-from labctl.providers.docker import hosttables, labels
-from labctl.providers.docker.client import Engine
-from labctl.providers.docker.errors import translated
+from labctl.providers.docker import hosttables, labels, reading
+from labctl.providers.docker.reading import Reader
 
 Listed = Sequence[Mapping[str, Any]]
 """What the engine answers to a list: one JSON object for each thing."""
@@ -20,39 +18,35 @@ _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 _EXITED = re.compile(r"^Exited \((\d+)\)")
 
 
-def lab(engine: Engine, name: str, images: Collection[str]) -> Observed:
-    """All of one lab. The lists are asked for at the same time, because each waits for the engine."""
+def lab(reader: Reader, name: str, images: Collection[str]) -> Observed:
+    """All of one lab, its lists asked for at the same time."""
     wanted = sorted(set(images))
-    questions: list[Callable[[], Any]] = [
-        lambda: engine.containers(all=True, filters=labels.query(name)),
-        lambda: engine.networks(),
-        lambda: engine.volumes(filters=labels.query(name))["Volumes"] or [],
-        *(_has_image(engine, image) for image in wanted),
-    ]
-    containers, networks, volumes, *there = _ask(f"list lab {name}", questions)
+    own = labels.query(name)
+    containers, networks, volumes, *there = reader.ask(
+        f"list lab {name}",
+        reading.containers(**own),
+        reading.networks(),
+        reading.volumes(**own),
+        *(reading.image(tag) for tag in wanted),
+    )
     return assemble(
         name,
         containers,
         networks,
-        volumes,
-        images=frozenset(tag for tag, found in zip(wanted, there, strict=True) if found),
+        volumes["Volumes"] or [],
+        images=frozenset(tag for tag, found in zip(wanted, there, strict=True) if found is not None),
         routes=hosttables.routes(),
         taken_ports=hosttables.listening(),
     )
 
 
-def labs(engine: Engine) -> tuple[ObservedLab, ...]:
+def labs(reader: Reader) -> tuple[ObservedLab, ...]:
     """All labs of this engine by name, whoever made them and from wherever."""
     found = labels.query()
-    containers, networks, volumes = _ask(
-        "list the labs",
-        [
-            lambda: engine.containers(all=True, filters=found),
-            lambda: engine.networks(filters=found),
-            lambda: engine.volumes(filters=found)["Volumes"] or [],
-        ],
+    containers, networks, volumes = reader.ask(
+        "list the labs", reading.containers(**found), reading.networks(**found), reading.volumes(**found)
     )
-    return summarise(containers, networks, volumes)
+    return summarise(containers, networks, volumes["Volumes"] or [])
 
 
 def assemble(
@@ -206,19 +200,3 @@ def _subnets(listed: Mapping[str, Any]) -> list[IPv4Network]:
 def _natural(name: str) -> list[tuple[int, str]]:
     """A key that puts web-2 before web-10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-# ---------------------------------------------------------------- asking
-
-
-def _ask(doing: str, questions: Sequence[Callable[[], Any]]) -> list[Any]:
-    def answer(question: Callable[[], Any]) -> Any:
-        with translated(doing):
-            return question()
-
-    with ThreadPoolExecutor(min(8, len(questions))) as pool:
-        return list(pool.map(answer, questions))
-
-
-def _has_image(engine: Engine, image: str) -> Callable[[], bool]:
-    return lambda: engine.image(image) is not None

@@ -1,4 +1,7 @@
-"""The provider: what `providers.base` asks for, each by the module that knows it."""
+"""The provider: what `providers.base` asks for, each by the module that knows it.
+
+What only looks goes without the SDK; the modules that change something are loaded when they are first needed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labctl.errors import HostError
 from labctl.plan.model import (
@@ -24,14 +28,17 @@ from labctl.plan.model import (
     Wanted,
 )
 from labctl.providers.base import Line
-from labctl.providers.docker import bootstrap, images, networks, nodes, observe, stock, volumes
-from labctl.providers.docker.access import DockerAccess
-from labctl.providers.docker.client import Engine, find
+from labctl.providers.docker import observe
+from labctl.providers.docker.endpoint import Endpoint, find
 from labctl.providers.docker.errors import socket_problem, translated
-from labctl.providers.docker.logs import logs
-from labctl.providers.docker.shell import DockerShell
-from labctl.providers.docker.stock import StockImage
+from labctl.providers.docker.reading import Reader
 from labctl.recipe import Entry, Trust
+
+if TYPE_CHECKING:
+    from labctl.providers.docker.access import DockerAccess
+    from labctl.providers.docker.client import Engine
+    from labctl.providers.docker.shell import DockerShell
+    from labctl.providers.docker.stock import StockImage
 
 
 class Docker:
@@ -55,38 +62,55 @@ class Docker:
         self._environ = environ
         self._home = home
         self._lock = threading.Lock()
+        self._reader: Reader | None = None
         self._engine: Engine | None = None
 
     @property
-    def engine(self) -> Engine:
-        """The connection. Raises `HostError` when there is no engine here that labctl can use."""
+    def reader(self) -> Reader:
+        """The way to ask. Raises `HostError` when there is no engine here that labctl can use."""
         with self._lock:
-            if self._engine is None:
-                endpoint = find(self._environ, self._home or Path.home())
+            if self._reader is None:
+                endpoint = self._endpoint()
                 if problem := socket_problem(endpoint.path):
                     raise problem
+                reader = Reader(endpoint)
+                _refuse_unreachable(reader)
+                self._reader = reader
+            return self._reader
+
+    @property
+    def engine(self) -> Engine:
+        """The connection for changes. Raises `HostError` when there is no engine here that labctl can use."""
+        from labctl.providers.docker.client import Engine
+
+        _ = self.reader
+        with self._lock:
+            if self._engine is None:
                 with translated("connect"):
-                    engine = Engine(endpoint)
-                _refuse_unreachable(engine)
-                self._engine = engine
+                    self._engine = Engine(self._endpoint())
             return self._engine
+
+    def _endpoint(self) -> Endpoint:
+        return find(self._environ, self._home or Path.home())
 
     def check(self) -> None:
         """Raise `HostError` when this host cannot run containers as labctl needs them; one question at most."""
-        _ = self.engine
+        _ = self.reader
 
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`."""
-        return observe.lab(self.engine, lab, images)
+        return observe.lab(self.reader, lab, images)
 
     def labs(self) -> tuple[ObservedLab, ...]:
         """All labs of the engine, by name."""
-        return observe.labs(self.engine)
+        return observe.labs(self.reader)
 
     def create(
         self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None
     ) -> None:
         """See `Provider.create`."""
+        from labctl.providers.docker import networks, nodes, volumes
+
         if isinstance(target, DesiredNode):
             nodes.create(self.engine, target, desired, seed, self._trust.proxies)
         elif isinstance(target, DesiredNetwork):
@@ -98,22 +122,32 @@ class Docker:
 
     def build(self, image: BaseImage | BakedImage, *, on_line: Line | None = None) -> None:
         """Have an image in the engine; it belongs to no lab."""
+        from labctl.providers.docker import images
+
         images.create(self.engine, image, self._cache, self._trust, on_line)
 
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """See `Provider.start`."""
+        from labctl.providers.docker import nodes
+
         nodes.start(self.engine, node)
 
     def adjust(self, node: DesiredNode) -> None:
         """See `Provider.adjust`."""
+        from labctl.providers.docker import nodes
+
         nodes.adjust(self.engine, node)
 
     def stop(self, node: ObservedNode, *, timeout: float) -> None:
         """See `Provider.stop`."""
+        from labctl.providers.docker import nodes
+
         nodes.stop(self.engine, node, timeout=timeout)
 
     def remove(self, target: Target) -> None:
         """See `Provider.remove`. What is not labctl's is never removed."""
+        from labctl.providers.docker import images, networks, nodes, volumes
+
         if isinstance(target, DesiredNode | ObservedNode):
             nodes.remove(self.engine, target)
         elif isinstance(target, DesiredNetwork | ObservedNetwork):
@@ -125,11 +159,17 @@ class Docker:
 
     def shell(self, node: DesiredNode | ObservedNode) -> DockerShell:
         """See `Provider.shell`."""
-        return DockerShell(self.engine, nodes.reference_of(node), node.name)
+        from labctl.providers.docker.nodes import reference_of
+        from labctl.providers.docker.shell import DockerShell
+
+        return DockerShell(self.engine, reference_of(node), node.name)
 
     def access(self, node: DesiredNode | ObservedNode) -> DockerAccess:
         """See `Provider.access`."""
-        return DockerAccess(self.engine, nodes.reference_of(node), node.name)
+        from labctl.providers.docker.access import DockerAccess
+        from labctl.providers.docker.nodes import reference_of
+
+        return DockerAccess(self.engine, reference_of(node), node.name)
 
     def logs(
         self,
@@ -140,6 +180,8 @@ class Docker:
         tail: int | None = None,
     ) -> Iterator[bytes]:
         """Lines that the node printed; see `logs.logs`."""
+        from labctl.providers.docker.logs import logs
+
         return logs(self.engine, node, follow=follow, since=since, tail=tail)
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
@@ -148,19 +190,25 @@ class Docker:
 
     def stock(self) -> tuple[StockImage, ...]:
         """All of labctl's images, used or not."""
+        from labctl.providers.docker import stock
+
         return stock.images(self.engine)
 
     def remove_image(self, tag: str) -> None:
         """Remove one of labctl's images; gone is fine, another's is left. Raises `ConflictError` when it is used."""
+        from labctl.providers.docker import images
+
         images.remove(self.engine, tag)
 
     def clear_leftovers(self) -> tuple[str, ...]:
         """Remove what killed builds left, by labels alone; the ids of what was removed."""
+        from labctl.providers.docker import bootstrap, images
+
         bootstrap.clean(self._cache)
         return images.clear_leftovers(self.engine)
 
 
-def _refuse_unreachable(engine: Engine) -> None:
+def _refuse_unreachable(engine: Reader) -> None:
     """Raise `HostError` for engines whose nodes have addresses that this host has no way to."""
     parts = {str(each.get("Name")) for each in engine.server.get("Components") or ()}
     if "rootlesskit" in parts:

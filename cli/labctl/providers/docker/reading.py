@@ -1,0 +1,107 @@
+"""Questions to the engine: plain GETs over its socket, all those of one moment at the same time.
+
+Looking is what labctl does most often (status, a second `up`), and loading the SDK takes longer than all its answers.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from labctl.errors import DeadlineError, LabctlError
+from labctl.providers.docker.endpoint import TIMEOUT, Endpoint
+from labctl.providers.docker.errors import explain, unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A path of the engine's interface, without a version, and what it is asked with."""
+
+    path: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def containers(**filters: Sequence[str]) -> Question:
+    """All containers, running or not."""
+    return Question("/containers/json", {"all": "1", "filters": json.dumps(filters)})
+
+
+def networks(**filters: Sequence[str]) -> Question:
+    """All networks."""
+    return Question("/networks", {"filters": json.dumps(filters)})
+
+
+def volumes(**filters: Sequence[str]) -> Question:
+    """All volumes: the answer has them under ``Volumes``, which may be null."""
+    return Question("/volumes", {"filters": json.dumps(filters)})
+
+
+def image(tag: str) -> Question:
+    """All about one image."""
+    return Question(f"/images/{quote(tag, safe='/:@')}/json")
+
+
+class Reader:
+    """A way to ask the engine and never to tell it anything. It may be used from many threads.
+
+    `server` is the engine's answer to ``/version``, asked when it is made. Raises `HostError` when there is no engine.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
+        self.socket_path = str(endpoint.path)
+        self._timeout = timeout
+        (self.server,) = self.ask("connect", Question("/version"))
+
+    def ask(self, doing: str, *questions: Question) -> list[Any]:
+        """The answers, in order; None for a thing that the engine does not have.
+
+        All questions are sent before the first answer is read: the engine works on them at the same time. `doing`
+        completes "the engine failed to …" in errors.
+        """
+        with ExitStack() as open_connections:
+            connections = []
+            try:
+                for question in questions:
+                    connection = _Connection(self.socket_path, self._timeout)
+                    open_connections.callback(connection.close)
+                    query = f"?{urlencode(question.parameters)}" if question.parameters else ""
+                    connection.request("GET", question.path + query)
+                    connections.append(connection)
+                return [_answer(connection, doing) for connection in connections]
+            except TimeoutError as error:
+                raise DeadlineError(
+                    f"the engine gave no answer in time: {doing}", hint="look at its load and its log, then try again"
+                ) from error
+            except (OSError, HTTPException, ValueError) as error:
+                raise unreachable(error) from error
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _answer(connection: HTTPConnection, doing: str) -> Any:
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    if response.status == 404:
+        return None
+    if response.status >= 400:
+        raise _refused(body, doing)
+    return body
+
+
+def _refused(body: Any, doing: str) -> LabctlError:
+    return explain(str(body.get("message", body) if isinstance(body, dict) else body), doing)
