@@ -15,7 +15,7 @@ from labctl.probe.finding import Argv, Finding
 from labctl.probe.host import Host
 
 if TYPE_CHECKING:
-    from labctl.providers.docker.client import Endpoint
+    from labctl.providers.docker.endpoint import Endpoint
 
 MINIMUM_API = (1, 41)
 """Docker Engine 20.10, what Debian 11 and Ubuntu 20.04 and everything since have."""

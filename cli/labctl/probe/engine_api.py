@@ -14,7 +14,7 @@ from labctl.errors import HostError
 from labctl.probe.host import Host
 
 if TYPE_CHECKING:
-    from labctl.providers.docker.client import Endpoint
+    from labctl.providers.docker.endpoint import Endpoint
 
 Reason = Literal["absent", "refused", "permission", "remote", "silent", "strange"]
 
@@ -33,7 +33,7 @@ class UnreachableError(Exception):
 
 def endpoint(host: Host) -> Endpoint:
     """The engine that labctl uses on this host. Raises `UnreachableError` when the settings name none."""
-    from labctl.providers.docker.client import find
+    from labctl.providers.docker.endpoint import find
 
     try:
         return find(host.environ, host.home)
