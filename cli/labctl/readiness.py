@@ -15,7 +15,7 @@ from labctl.providers.base import Shell
 from labctl.recipe import Probe
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
-"""Seconds between two tries: short at first, since most nodes are ready within a fifth of a second."""
+"""Seconds between two tries: a tenth of what was waited so far, so that no wait lasts much longer than it has to."""
 
 
 class NotReadyError(LabctlError):
@@ -80,7 +80,9 @@ class Waiting:
 
 
 def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = False) -> None:
-    """Return when `node` is ready; `fresh` also asks the probes that run a script in the node.
+    """Return when `node` is ready. A node that is not `fresh` was ready before: its ports have to take connections.
+
+    A `fresh` one also has to greet, which makes sshd start a process each time, and to pass the scripts of its probes.
 
     `completed` waits for a container that ends with exit code 0 instead. Raises `DeadlineError` naming what was waited
     for, `NotReadyError` when the node ended or restarts again and again.
@@ -94,12 +96,12 @@ def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = Fal
         _healthy(node, waiting)
 
 
-def greets(address: IPv4Address, probe: Probe, timeout: float) -> bool:
-    """Whether a connection to the probe's port is greeted as it says within `timeout` seconds."""
+def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: bool) -> bool:
+    """Whether the probe's port takes a connection, and with `greeting` says what it has to, in `timeout` seconds."""
     assert probe.port is not None
     try:
         with socket.create_connection((str(address), probe.port), timeout=timeout) as connection:
-            if not probe.banner:
+            if not (greeting and probe.banner):
                 return True
             return connection.recv(len(probe.banner)).startswith(probe.banner)
     except OSError:
@@ -109,7 +111,11 @@ def greets(address: IPv4Address, probe: Probe, timeout: float) -> bool:
 def _probe(node: Subject, probe: Probe, waiting: Waiting, *, fresh: bool) -> None:
     address = node.address
     if probe.port is not None and address is not None:
-        _until(node, probe.description, probe.hint, waiting, lambda left: greets(address, probe, min(left, 2.0)))
+
+        def answered(left: float) -> bool:
+            return answers(address, probe, min(left, 2.0), greeting=fresh)
+
+        _until(node, probe.description, probe.hint, waiting, answered)
     if fresh and probe.script is not None:
         shell = waiting.shell(node)
         script = ("/bin/sh", "-c", probe.script)
@@ -121,7 +127,7 @@ def _probe(node: Subject, probe: Probe, waiting: Waiting, *, fresh: bool) -> Non
 
 
 def _until(node: Subject, what: str, hint: str, waiting: Waiting, holds: Callable[[float], bool]) -> None:
-    pause, looked = FIRST_PAUSE, time.monotonic()
+    began = looked = time.monotonic()
     while True:
         left = waiting.end - time.monotonic()
         if left > 0 and holds(left):
@@ -129,8 +135,8 @@ def _until(node: Subject, what: str, hint: str, waiting: Waiting, holds: Callabl
         if time.monotonic() - looked > 1.0:
             looked = time.monotonic()
             _still_there(node, waiting)
-        _pause(node, what, hint, waiting, pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        pause = (time.monotonic() - began) / 10
+        _pause(node, what, hint, waiting, min(max(pause, FIRST_PAUSE), LONGEST_PAUSE))
 
 
 def _pause(node: Subject, what: str, hint: str | None, waiting: Waiting, seconds: float) -> None:
