@@ -17,7 +17,7 @@ export HOME := $(shell getent passwd "$$(id -u)" | cut -d: -f6)
 endif
 
 # `doctor --fix` adds a user to the group docker, which a session that began before does not know yet.
-grouped = if [ -w /var/run/docker.sock ] || ! command -v sg >/dev/null; then $(1); else sg docker -c '$(1)'; fi
+grouped = if [ -z "$(SUDO)" ] || [ -w /var/run/docker.sock ]; then $(1); else sg docker -c '$(1)'; fi
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -78,7 +78,7 @@ $(VENV)/made: requirements.lock pyproject.toml
 
 # No stamp: an engine can stop. When all is there this takes no more than a look.
 engine: environment
-	@$(BIN)/labctl doctor --fix --yes >&2
+	@$(BIN)/labctl doctor --fix --yes >&2 || { [ -n "$(SUDO)" ] && sg docker -c '$(BIN)/labctl doctor' >&2; }
 
 programs:
 	@set --; \
