@@ -12,15 +12,18 @@ import hmac
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import threading
 import time
 import warnings
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
@@ -247,10 +250,12 @@ class Handler(ProxyRequestHandler):  # type: ignore[misc]  # websockify has no t
             return
         body = file.read_bytes()
         tag = f'"{sha256(body).hexdigest()[:16]}"'
+        # noVNC has some forty files: kept for a while, a page that has to be loaded again goes on where it was.
+        keep = "max-age=600" if NOVNC in file.parents else "no-cache"
         if self.headers.get("If-None-Match") == tag:
-            self.send_body(HTTPStatus.NOT_MODIFIED, b"", TYPES[file.suffix], tag=tag)
+            self.send_body(HTTPStatus.NOT_MODIFIED, b"", TYPES[file.suffix], tag=tag, keep=keep)
         else:
-            self.send_body(HTTPStatus.OK, body, TYPES[file.suffix], tag=tag)
+            self.send_body(HTTPStatus.OK, body, TYPES[file.suffix], tag=tag, keep=keep)
 
     def send_json(self, data: object) -> None:
         self.send_body(HTTPStatus.OK, json.dumps(data).encode(), "application/json")
@@ -258,12 +263,12 @@ class Handler(ProxyRequestHandler):  # type: ignore[misc]  # websockify has no t
     def refuse(self, status: HTTPStatus, reason: str) -> None:
         self.send_body(status, json.dumps({"error": reason}).encode(), "application/json")
 
-    def send_body(self, status: HTTPStatus, body: bytes, kind: str, *, tag: str = "") -> None:
+    def send_body(self, status: HTTPStatus, body: bytes, kind: str, *, tag: str = "", keep: str = "no-store") -> None:
         host = self.headers.get("Host", "") if self.trusted() else ""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-cache" if tag else "no-store")
+        self.send_header("Cache-Control", keep)
         if tag:
             self.send_header("ETag", tag)
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -273,7 +278,7 @@ class Handler(ProxyRequestHandler):  # type: ignore[misc]  # websockify has no t
         self.send_header(
             "Content-Security-Policy",
             # Not every browser counts a websocket as 'self'; noVNC draws cursors as data.
-            f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+            f"default-src 'none'; script-src 'self' {inline_scripts()}; style-src 'self'; img-src 'self' data: blob:; "
             f"connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         )
         self.end_headers()
@@ -336,6 +341,13 @@ def page_file(path: str) -> Path | None:
     else:
         file = PAGE.joinpath(*parts)
     return file if file.suffix in TYPES and file.is_file() else None
+
+
+@cache
+def inline_scripts() -> str:
+    """The scripts that stand in the page itself, as its policy names them."""
+    scripts = re.findall(rb"<script>(.*?)</script>", (PAGE / "index.html").read_bytes(), re.DOTALL)
+    return " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
 
 
 def main() -> None:
