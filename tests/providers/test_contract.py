@@ -111,6 +111,14 @@ def test_addresses_and_names_outlive_a_restart_and_a_stopped_node(provider: Prov
     assert eventually(lambda: greeting(address, 22).startswith(b"SSH-"))
 
 
+def test_somebody_elses_image_resolves_a_stopped_node_too(provider: Provider, lab: Make) -> None:
+    desired = lab(a={}, b={"image": "x", "box": None, "command": "sleep 60"})
+    up(provider, desired)
+    provider.stop(provider.observe(desired.lab).nodes["a"], timeout=5)
+    resolved = out(provider, desired.nodes["b"], "getent", "ahostsv4", "a").split()[0]
+    assert resolved == str(desired.nodes["a"].addresses["lan"])
+
+
 def test_a_created_node_has_not_started(provider: Provider, lab: Make) -> None:
     desired = lab(a={})
     provider.create(desired.networks["lan"], desired)
