@@ -67,8 +67,9 @@ def test_init_lists_templates_and_suggests_the_nearest(labctl: Labctl) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_under_sudo_the_files_belong_to_the_invoking_user(tmp_path: Path) -> None:
-    file = write("two-tier", tmp_path / "one" / "two", environ={"SUDO_UID": "12345", "SUDO_GID": "12346"})
-    for path in (file, file.parent / "app.py", file.parent, file.parent.parent):
+    files = write("two-tier", tmp_path / "one" / "two", environ={"SUDO_UID": "12345", "SUDO_GID": "12346"})
+    assert [path.name for path in files] == ["lab.yaml", "app.py"]
+    for path in (*files, tmp_path / "one" / "two", tmp_path / "one"):
         assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
     assert tmp_path.stat().st_uid != 12345
 

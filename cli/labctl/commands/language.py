@@ -35,6 +35,7 @@ def init(
     """Write a lab file to start from."""
     import os
     from pathlib import Path
+    from shlex import quote
 
     from labctl.source.templates import templates, write
 
@@ -44,11 +45,11 @@ def init(
         for name, description in found.items():
             typer.echo(f"{name:{width}}  {description}")
         return
-    path = write(template, Path.cwd() / directory, environ=os.environ)
-    shown = os.path.relpath(path)
-    typer.echo(shown)
-    typer.echo(f"wrote {shown} from the template {template}", err=True)
-    where = "" if path.parent == Path.cwd() else f"cd {os.path.relpath(path.parent)} && "
+    written = write(template, Path.cwd() / directory, environ=os.environ)
+    for path in written:
+        typer.echo(os.path.relpath(path))
+    typer.echo(f"wrote the template {template}", err=True)
+    where = "" if written[0].parent == Path.cwd() else f"cd {quote(os.path.relpath(written[0].parent))} && "
     typer.echo(f"next: {where}labctl up", err=True)
 
 

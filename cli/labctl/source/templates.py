@@ -25,8 +25,8 @@ def templates() -> dict[str, str]:
     return found
 
 
-def write(template: str, directory: Path, *, environ: Mapping[str, str]) -> Path:
-    """Copy a template into `directory` (made when missing), its lab named after the directory; the lab file's path.
+def write(template: str, directory: Path, *, environ: Mapping[str, str]) -> list[Path]:
+    """Copy a template into `directory` (made when missing), its lab named after it; the files, lab.yaml first.
 
     Under sudo the files belong to the user behind it. Raises `NotFoundError` for an unknown template, `UsageError` when
     a file is in the way: nothing is overwritten, and then nothing is written.
@@ -59,7 +59,7 @@ def write(template: str, directory: Path, *, environ: Mapping[str, str]) -> Path
         raise LabctlError(
             f"{error.filename or directory} cannot be written: {error.strerror}", hint="check its permissions"
         ) from error
-    return file
+    return [file, *(path for path in made if path.is_file() and path != file)]
 
 
 def lab_name(directory: Path) -> str:
