@@ -111,5 +111,3 @@ def _node(name: str, given: dict[str, Any], wanted: Desired | None) -> ObservedN
         target = wanted.nodes[name]
         node = replace(node, shape=target.shape, content=target.content, image=target.image)
     return replace(node, **json.loads(json.dumps(given)))
-
-

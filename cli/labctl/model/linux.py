@@ -76,5 +76,5 @@ USERS = frozenset(
 )
 """Users that a Debian system makes for itself."""
 
-SERVICES = frozenset({"sshd", "xvnc", "wm"})
+SERVICES = frozenset({"background", "bus", "desktop", "panel", "settings", "sshd", "wm", "xvnc"})
 """Services that the nodes' own features run."""
