@@ -18,6 +18,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two tries: a tenth of what was waited so far, so that no wait lasts much longer than it has to."""
 
 
+_PATIENT = "for try in 0 1 2 3 4 5 6 7 8 9; do ({script}) && exit 0; sleep 0.1; done; exit 1"
+"""Asks a script again inside the node: for the engine, running a command in a node is work, for the node it is not."""
+
+
 class NotReadyError(LabctlError):
     """The node cannot become ready: it ended, or it goes round in restarts."""
 
@@ -100,7 +104,9 @@ def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: boo
     """Whether the probe's port takes a connection, and with `greeting` says what it has to, in `timeout` seconds."""
     assert probe.port is not None
     try:
-        with socket.create_connection((str(address), probe.port), timeout=timeout) as connection:
+        with socket.socket() as connection:
+            connection.settimeout(timeout)
+            connection.connect((str(address), probe.port))
             if not (greeting and probe.banner):
                 return True
             return connection.recv(len(probe.banner)).startswith(probe.banner)
@@ -118,7 +124,7 @@ def _probe(node: Subject, probe: Probe, waiting: Waiting, *, fresh: bool) -> Non
         _until(node, probe.description, probe.hint, waiting, answered)
     if fresh and probe.script is not None:
         shell = waiting.shell(node)
-        script = ("/bin/sh", "-c", probe.script)
+        script = ("/bin/sh", "-c", _PATIENT.format(script=probe.script))
 
         def holds(left: float) -> bool:
             return shell.run(script, timeout=min(max(left, 1.0), 30.0)).code == 0
