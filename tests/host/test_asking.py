@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labctl.probe.finding import Finding, Probe, ask_all
 from labctl.probe.host import Host, attempt
+from labctl.probe.questions import able, questions
 from tests.host.made_up import made_up_host
 
 
@@ -52,6 +53,15 @@ def test_a_question_that_breaks_is_a_finding(tmp_path: Path) -> None:
     findings = ask_all([Probe("a", "A", broken), Probe("b", "B", answer("b"))], made_up_host(tmp_path))
     assert [finding.status for finding in findings] == ["unknown", "ok"]
     assert "never foreseen" in findings[0].evidence
+
+
+def test_without_an_answer_to_an_essential_question_nothing_is_promised(tmp_path: Path) -> None:
+    def broken(host: Host) -> Sequence[Finding]:
+        raise ImportError("cannot import name")
+
+    probe = Probe("engine", "engine", broken, essential=True)
+    assert not able(ask_all([probe], made_up_host(tmp_path)))
+    assert next(each for each in questions(["docker"], boxes=True) if each.id == "engine").essential
 
 
 def test_a_command_that_hangs_goes_with_its_children(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_an_engine_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, programs: tuple[str, ...], packages: set[str]
 ) -> None:
     monkeypatch.setattr("labctl.providers.docker.endpoint.SOCKET", f"unix://{tmp_path}/none.sock")
-    monkeypatch.setattr("labctl.probe.engine._SOCKET", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr("labctl.probe.engine.SOCKET", f"unix://{tmp_path}/none.sock")
     host = made_up_host(tmp_path, files={"/etc/os-release": release}, programs=programs, user=ANA, uid=1000)
     (finding,) = engine_findings(host)
     assert set(finding.packages) == packages
@@ -103,7 +103,7 @@ def test_an_engine_that_is_not_there(
 
 def test_an_engine_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labctl.providers.docker.endpoint.SOCKET", f"unix://{tmp_path}/none.sock")
-    monkeypatch.setattr("labctl.probe.engine._SOCKET", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr("labctl.probe.engine.SOCKET", f"unix://{tmp_path}/none.sock")
     host = made_up_host(tmp_path, files=SYSTEMD, programs=["dockerd"])
     (finding,) = engine_findings(host)
     assert (finding.packages, finding.fix) == ((), (("systemctl", "enable", "--now", "docker"),))

@@ -8,14 +8,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labctl.probe.engine_api import UnreachableError, ask_engine, endpoint
 from labctl.probe.finding import Argv, Finding
 from labctl.probe.host import Host
-
-if TYPE_CHECKING:
-    from labctl.providers.docker.endpoint import Endpoint
+from labctl.providers.docker.endpoint import SOCKET, Endpoint
 
 MINIMUM_API = (1, 41)
 """Docker Engine 20.10, what Debian 11 and Ubuntu 20.04 and everything since have."""
@@ -23,8 +21,6 @@ MINIMUM_API = (1, 41)
 ENGINE_LOG = "/var/log/dockerd.log"
 """Where the engine writes when no service manager starts it."""
 
-_SOCKET = "unix:///var/run/docker.sock"
-"""Where the engine that `start_engine` starts listens."""
 _GIB = 1 << 30
 _START_BY_HAND = f'PATH="$PATH:/usr/sbin:/sbin" setsid dockerd >>{ENGINE_LOG} 2>&1 </dev/null &'
 _OTHER_ENGINE = "run Docker Engine on this host as root's service; unset DOCKER_HOST, docker context use default"
@@ -71,7 +67,7 @@ def _unreachable(host: Host, error: UnreachableError) -> Finding:
         return Finding("engine", title, "missing", evidence, _OTHER_ENGINE)
     if error.reason == "permission":
         return _no_permission(host, title, evidence)
-    if endpoint(host).url != _SOCKET:
+    if endpoint(host).url != SOCKET:
         evidence = f"{evidence} ({endpoint(host).origin})"
         return Finding("engine", title, "missing", evidence, f"start that engine, or {_OTHER_ENGINE}")
     start = start_engine(host)

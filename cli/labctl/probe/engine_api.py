@@ -8,13 +8,11 @@ import json
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from labctl.errors import HostError
 from labctl.probe.host import Host
-
-if TYPE_CHECKING:
-    from labctl.providers.docker.endpoint import Endpoint
+from labctl.providers.docker.endpoint import Endpoint, find
 
 Reason = Literal["absent", "refused", "permission", "remote", "silent", "strange"]
 
@@ -33,8 +31,6 @@ class UnreachableError(Exception):
 
 def endpoint(host: Host) -> Endpoint:
     """The engine that labctl uses on this host. Raises `UnreachableError` when the settings name none."""
-    from labctl.providers.docker.endpoint import find
-
     try:
         return find(host.environ, host.home)
     except HostError as error:

@@ -34,12 +34,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question: `ask` reads the host and answers with findings. After `deadline` seconds it counts as unknown."""
+    """A question: `ask` reads the host and answers with findings, and has `deadline` seconds for it.
+
+    No answer counts as unknown; to an `essential` question, without whose answer no lab can be promised, as missing.
+    """
 
     id: str
     title: str
     ask: Callable[[Host], Sequence[Finding]]
     deadline: float = 5.0
+    essential: bool = False
+
+    def unanswered(self, why: str) -> Finding:
+        """The finding that stands in when there is no answer."""
+        return Finding(self.id, self.title, "missing" if self.essential else "unknown", why)
 
 
 def ask_all(probes: Sequence[Probe], host: Host) -> list[Finding]:
@@ -53,7 +61,7 @@ def ask_all(probes: Sequence[Probe], host: Host) -> list[Finding]:
         try:
             answers[index] = probe.ask(host)
         except Exception as error:  # noqa: BLE001 - see the docstring
-            answers[index] = [Finding(probe.id, probe.title, "unknown", f"{type(error).__name__}: {error}")]
+            answers[index] = [probe.unanswered(f"{type(error).__name__}: {error}")]
 
     threads = [
         threading.Thread(target=ask, args=(index, probe), daemon=True, name=f"probe-{probe.id}")
@@ -65,6 +73,5 @@ def ask_all(probes: Sequence[Probe], host: Host) -> list[Finding]:
     findings: list[Finding] = []
     for index, (probe, thread) in enumerate(zip(probes, threads, strict=True)):
         thread.join(max(0.0, begin + probe.deadline - time.monotonic()))
-        late = Finding(probe.id, probe.title, "unknown", f"no answer within {probe.deadline:g} s")
-        findings.extend(answers.get(index, [late]))
+        findings.extend(answers.get(index, [probe.unanswered(f"no answer within {probe.deadline:g} s")]))
     return findings

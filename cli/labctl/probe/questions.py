@@ -31,7 +31,7 @@ _CONTAINERS = (
     Probe("cgroup-mount", "control groups", cgroup_mount_findings),
     Probe("iptables", "iptables", firewall_findings, deadline=12),
     Probe("apparmor", "AppArmor", apparmor_findings),
-    Probe("engine", "container engine", engine_findings, deadline=12),
+    Probe("engine", "container engine", engine_findings, deadline=12, essential=True),
     Probe("subnets", "subnets", subnet_findings),
 )
 _BOXES = (Probe("images", "base images", image_findings, deadline=10),)
