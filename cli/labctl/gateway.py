@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 TICKET_SECONDS = 60
@@ -19,7 +19,7 @@ class Link:
     """What opens the page of a lab, or one desktop of it: the gateway's port on 127.0.0.1 and a token."""
 
     port: int
-    token: str
+    token: str = field(repr=False)
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""A lab with desktops that runs as long as a test session, and what the tests ask of its nodes."""
+"""A lab of a test in its own directory, and what the tests ask of its nodes."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ class DesktopLab:
 
     def labctl(self, *argv: str, env: Mapping[str, str] | None = None, code: int = 0) -> str:
         """What a labctl that ends with `code` printed on its standard output."""
+        return self.run(*argv, env=env, code=code).stdout.strip()
+
+    def run(self, *argv: str, env: Mapping[str, str] | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """A labctl that ended with `code`."""
         ran = subprocess.run(
             [LABCTL, *argv],
             cwd=self.directory,
@@ -47,6 +51,14 @@ class DesktopLab:
             check=False,
         )
         assert ran.returncode == code, f"labctl {' '.join(argv)}: {ran.returncode}\n{ran.stdout}{ran.stderr}"
+        return ran
+
+    def ssh(self, node: str, command: str) -> str:
+        """The output of a command run by plain ssh with the configuration that labctl wrote."""
+        config = Path(self.environ["LABCTL_HOME"]) / "labs" / self.name / "ssh_config"
+        argv = ["ssh", "-F", str(config), "-o", "BatchMode=yes", node, command]
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
 
     def sh(self, node: str, script: str, *, user: str = "root", code: int | None = 0) -> str:
