@@ -101,6 +101,12 @@ def test_relocate(name: str, top: str | None, result: str | None) -> None:
     assert relocate(name, top) == result
 
 
+def test_a_way_up_is_refused_wherever_it_would_lead() -> None:
+    for name in ("a/..", "a/../b", "a/b/../c"):
+        with pytest.raises(UnsafeError):
+            relocate(name, "t")
+
+
 @pytest.mark.parametrize(
     "members",
     [
