@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from labctl.errors import BusyError
+
+PAGE = "_page"
+"""Stands for the page with all desktops, where nodes are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,17 @@ class NodeSecrets:
     view_token: str = field(repr=False)
     host_key: str = field(repr=False)
     host_key_public: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What was last put into a node: the digest of its content, "" while that is being changed.
+
+    `packages` are those that it got since it was made.
+    """
+
+    content: str
+    packages: tuple[str, ...] = ()
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -109,10 +124,30 @@ class LabDirectory:
 
     # ------------------------------------------------------------ keys and secrets
 
+    @property
+    def has_key(self) -> bool:
+        """The lab's ssh key is there, both halves whole."""
+        public = self.key.with_suffix(".pub")
+        try:
+            return self.key.read_text().rstrip().endswith(_KEY_END) and bool(_PUBLIC_KEY.match(public.read_text()))
+        except (OSError, ValueError):
+            return False
+
+    def without_secrets(self, nodes: Iterable[str]) -> set[str]:
+        """Those of the nodes whose secrets are not there; `PAGE` stands for the tokens of the page of desktops."""
+        known = self._read(self._secrets)
+        kept = known.get("nodes")
+        pages = all(isinstance(known.get(key), str) for key in ("page", "page_view"))
+        return {
+            node
+            for node in nodes
+            if not (pages if node == PAGE else isinstance(kept, dict) and _complete(kept.get(node)))
+        }
+
     def public_key(self) -> str:
         """The lab's public ssh key, one line; the pair is made when it is not there."""
         public = self.key.with_suffix(".pub")
-        if not (self.key.is_file() and public.is_file()):
+        if not self.has_key:
             private_text, public_text = _key_pair(f"labctl-{self.name}")
             _private_directory(self.path)
             _write(public, public_text + "\n")
@@ -160,15 +195,20 @@ class LabDirectory:
 
     # ------------------------------------------------------------ journal
 
-    def contents(self) -> dict[str, str]:
-        """What was last put into each container: engine id → content digest."""
-        kept = self._read(self._journal).get("contents", {})
-        return {str(key): str(value) for key, value in kept.items()} if isinstance(kept, dict) else {}
+    def journal(self) -> dict[str, Put] | None:
+        """What was last put into each container, by the engine's id; None when the journal cannot be read."""
+        if not self._journal.exists():
+            return {}
+        nodes: Any = self._read(self._journal).get("nodes")
+        try:
+            return {str(id): Put(str(each["content"]), tuple(each["packages"])) for id, each in nodes.items()}
+        except (AttributeError, KeyError, TypeError):
+            return None
 
-    def record_contents(self, contents: Mapping[str, str]) -> None:
-        """Keep `contents` (engine id → content digest) for the next run."""
+    def record(self, journal: Mapping[str, Put]) -> None:
+        """Keep `journal` (engine id → what was put into the node) for the next run."""
         _private_directory(self.path)
-        _write(self._journal, json.dumps({"contents": dict(contents)}))
+        _write(self._journal, json.dumps({"nodes": {id: asdict(each) for id, each in journal.items()}}))
 
     def remember_source(self, files: list[str], directory: str) -> None:
         """Keep which files (absolute) the lab was made from."""
@@ -216,6 +256,8 @@ class LabDirectory:
         return data if isinstance(data, dict) else {}
 
 
+_KEY_END = "-----END OPENSSH PRIVATE KEY-----"
+_PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}\s")
 _WAIT = "wait until it is done, or stop that process"
 
 

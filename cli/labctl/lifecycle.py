@@ -20,7 +20,7 @@ from labctl.errors import (
     PartlyUpError,
 )
 from labctl.events import Emit, Notice, PlanReady
-from labctl.lab import LabDirectory, home
+from labctl.lab import PAGE, LabDirectory, home
 from labctl.plan.model import GATEWAY, Desired, Observed, ObservedNode, Plan, Step, Verb
 from labctl.plan.steps import needs_configuring, node_ref, plan_down, plan_up, restrict
 
@@ -123,6 +123,7 @@ def up(
                 confirm(planned.plan)
             directory.remember_source([str(file) for file in files], str(lab.directory))
             steps = planned.plan if wait else _without_waiting(planned.plan)
+            work.promise()
             outcome = execute(steps, work.carry_out, emit, stop=work.stop)
             work.keep()
             clash = _retriable(outcome)
@@ -289,16 +290,19 @@ def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) ->
     What is configured inside counts only when the journal says that it was finished. A node whose secrets are lost is
     configured again, which gives it new ones.
     """
-    journal = directory.contents()
-    lost = not directory.key.is_file()
+    journal = directory.journal()
+    screens = [name for name, node in wanted.nodes.items() if node.node.desktop]
+    bare = directory.without_secrets([PAGE, *observed.nodes, *screens])
+    rekeyed = not directory.has_key
     nodes = {}
     for name, node in observed.nodes.items():
-        known = journal.get(node.id)
+        known = None if journal is None else journal.get(node.id)
         target = wanted.nodes.get(name)
-        if known is None and target is not None and needs_configuring(target):
+        lost = bool(bare & {PAGE, *screens}) if node.role == "gateway" else rekeyed or name in bare or journal is None
+        if known is not None:
+            node = replace(node, content=known.content, packages=node.packages | {*known.packages})
+        elif target is not None and needs_configuring(target):
             node = replace(node, content="")
-        elif known is not None:
-            node = replace(node, content=known)
         if lost and node.kind == "box":
             node = replace(node, content="")
         nodes[name] = node
@@ -308,7 +312,7 @@ def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) ->
 def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
     from ipaddress import IPv4Network
 
-    subnets, ports = list(observed.taken_subnets), set(observed.taken_ports)
+    subnets, ports, nodes = list(observed.taken_subnets), set(observed.taken_ports), observed.nodes
     for clash in avoid:
         kind, _, value = clash.taken.partition(" ")
         if kind == "subnet":
@@ -316,7 +320,12 @@ def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
         elif kind == "port":
             number = int(value.rpartition(":")[2].partition("/")[0])
             ports |= {(number, "tcp"), (number, "udp")}
-    return replace(observed, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
+            # It is no longer a node's own, though the node was made with it.
+            nodes = {
+                name: replace(node, ports=tuple(port for port in node.ports if port.host != number))
+                for name, node in nodes.items()
+            }
+    return replace(observed, nodes=nodes, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
 
 
 def _told(step: str, error: Exception, *, evidence: bool) -> list[str]:
@@ -343,9 +352,13 @@ def _expand(lab: Lab, names: Collection[str]) -> list[str]:
 def _refuse_clash(lab: Lab, observed: Observed) -> None:
     others = observed.directories - {str(lab.directory)}
     if others:
+        where = ", ".join(sorted(others))
+        only_kept = not (observed.nodes or observed.networks)
+        what = "has kept its volumes" if only_kept else "is up already"
+        away = f"labctl down -n {lab.name}{' --volumes' if only_kept else ''}"
         raise LabctlError(
-            f"a lab named {lab.name} is up already, made from {', '.join(sorted(others))}",
-            hint=f"give this one another `name`, or take that one down: labctl down -n {lab.name}",
+            f"a lab named {lab.name}, made from {where}, {what}",
+            hint=f"give this one another `name`, or take that one down: {away}",
         )
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from labctl.errors import DeadlineError, LabctlError
@@ -36,12 +36,16 @@ class Watch:
     _last: Observed | None = None
     _time: float = 0.0
 
-    def node(self, name: str) -> ObservedNode | None:
-        """The node as it was at most `interval` seconds ago; None when it is not there."""
+    def node(self, name: str, *, since: float = 0.0) -> ObservedNode | None:
+        """The node as it was at most `interval` seconds ago and not before `since` (monotonic); None when it is gone.
+
+        `since` is when the node was started: what was seen for another node's sake may be older.
+        """
         with self._lock:
-            if self._last is None or time.monotonic() - self._time > self.interval:
+            now = time.monotonic()
+            if self._last is None or self._time < max(since, now - self.interval):
                 self._last = self.look()
-                self._time = time.monotonic()
+                self._time = now
             return self._last.nodes.get(name)
 
 
@@ -58,17 +62,21 @@ class Subject:
     health: bool = False
     may_end: bool = False
     """It is somebody else's image: ending with exit code 0 is as good as running."""
+    patience: float = 60.0
+    """Seconds for which a node that was just changed may still be called unhealthy for what it was before."""
 
     @classmethod
     def of(cls, node: DesiredNode) -> Subject:
         """A node of the lab file."""
         image = node.node.image is not None
+        check = node.node.healthcheck
         return cls(
             name=node.name,
             address=next(iter(node.addresses.values()), None),
             probes=node.recipe.probes,
-            health=image or node.node.healthcheck is not None,
+            health=image or check is not None,
             may_end=image,
+            patience=check.interval + check.timeout + 1.0 if check else cls.patience,
         )
 
 
@@ -81,6 +89,12 @@ class Waiting:
     logs: Callable[[Subject], list[str]]
     end: float
     stop: threading.Event
+    since: float = 0.0
+    """When the wait began (monotonic seconds): what the engine said before is not believed."""
+
+    def node(self, name: str) -> ObservedNode | None:
+        """The engine's word on the node since the wait began."""
+        return self.watch.node(name, since=self.since)
 
 
 def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = False) -> None:
@@ -91,13 +105,14 @@ def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = Fal
     `completed` waits for a container that ends with exit code 0 instead. Raises `DeadlineError` naming what was waited
     for, `NotReadyError` when the node ended or restarts again and again.
     """
+    waiting = replace(waiting, since=time.monotonic())
     if completed:
         _completed(node, waiting)
         return
     for probe in node.probes:
         _probe(node, probe, waiting, fresh=fresh)
     if node.health:
-        _healthy(node, waiting)
+        _healthy(node, waiting, patience=node.patience if fresh else 0.0)
 
 
 def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: bool) -> bool:
@@ -153,7 +168,7 @@ def _pause(node: Subject, what: str, hint: str | None, waiting: Waiting, seconds
 
 
 def _still_there(node: Subject, waiting: Waiting) -> ObservedNode:
-    known = waiting.watch.node(node.name)
+    known = waiting.node(node.name)
     if known is None:
         raise NotReadyError(f"{node.name} is gone", hint="somebody removed it; run `labctl up` again")
     if known.state in ("exited", "dead"):
@@ -165,16 +180,25 @@ def _still_there(node: Subject, waiting: Waiting) -> ObservedNode:
     return known
 
 
-def _healthy(node: Subject, waiting: Waiting) -> None:
-    """Running, and healthy when it has a healthcheck (its image may bring one)."""
+def _healthy(node: Subject, waiting: Waiting, *, patience: float) -> None:
+    """Running, and healthy when it has a healthcheck (its image may bring one).
+
+    A node that the engine calls unhealthy has used up its retries: it is not waited for, once `patience` is over.
+    """
     restarts = 0
     while True:
-        known = waiting.watch.node(node.name)
+        known = waiting.node(node.name)
         if known is not None and known.state == "exited" and known.exit_code == 0 and node.may_end:
             return
         known = _still_there(node, waiting)
         if known.state == "running" and known.health in (None, "healthy"):
             return
+        if known.health == "unhealthy" and time.monotonic() - waiting.since >= patience:
+            raise DeadlineError(
+                f"{node.name} is unhealthy: its healthcheck fails",
+                details=waiting.logs(node),
+                hint=f"mend what it asks for, or give it more retries; see `labctl logs {node.name}`",
+            )
         restarts += known.state == "restarting"
         if restarts > 8:
             raise NotReadyError(
@@ -187,7 +211,7 @@ def _healthy(node: Subject, waiting: Waiting) -> None:
 
 def _completed(node: Subject, waiting: Waiting) -> None:
     while True:
-        known = waiting.watch.node(node.name)
+        known = waiting.node(node.name)
         if known is not None and known.state == "exited" and known.exit_code == 0:
             return
         _still_there(node, waiting)

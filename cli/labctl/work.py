@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError
+from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
     GATEWAY,
@@ -201,20 +203,45 @@ class Work:
 
     # ------------------------------------------------------------ what is kept
 
+    def promise(self) -> None:
+        """Write down which nodes are about to be changed: whatever ends this run, the next one finishes them."""
+        refs = {step.ref for step in self.planned.plan.steps if step.verb is Verb.CONFIGURE}
+        known = [node for node in self.planned.observed.nodes.values() if node_ref(node.name) in refs]
+        if known:
+            journal = self.directory.journal() or {}
+            wanted = self.planned.desired.nodes
+            half = {
+                node.id: Put("", tuple(sorted({*node.packages, *wanted[node.name].node.packages}))) for node in known
+            }
+            self.directory.record({**journal, **half})
+
     def keep(self) -> None:
         """Write down what was put into which node, and the ssh configuration of the lab."""
-        boxes = [node for node in self.planned.desired.nodes.values() if _is_box(node) and node.addresses]
-        if boxes:
-            self.directory.write_ssh_config(
-                {node.name: str(next(iter(node.addresses.values()))) for node in boxes},
-                {node.name: self.secrets[node.name].host_key_public for node in boxes},
-            )
+        addresses = self.reachable()
+        if addresses:
+            keys = {name: each.host_key_public for name, each in self.directory.secrets(*addresses).items()}
+            self.directory.write_ssh_config({name: str(address) for name, address in addresses.items()}, keys)
         if self.configured:
             now = self.provider.observe(self.lab.name)
-            ids = {node.id: name for name, node in now.nodes.items()}
-            kept = {id: digest for id, digest in self.directory.contents().items() if id in ids}
-            new = {id: self.configured[name] for id, name in ids.items() if name in self.configured}
-            self.directory.record_contents({**kept, **new})
+            journal = {id: put for id, put in (self.directory.journal() or {}).items() if id in _ids(now)}
+            for name, content in self.configured.items():
+                if name in now.nodes:
+                    node = now.nodes[name]
+                    known = journal.get(node.id, Put("")).packages
+                    added = {*known, *self.planned.desired.nodes[name].node.packages}
+                    journal[node.id] = Put(content, tuple(sorted(added)))
+            self.directory.record(journal)
+
+    def reachable(self) -> dict[str, IPv4Address]:
+        """Where ssh finds each box node: those of this `up`, and others of the lab that it leaves as they are."""
+        gone = {step.ref for step in self.planned.plan.steps if step.verb is Verb.REMOVE}
+        networks = {
+            node.name: node.addresses
+            for node in self.planned.observed.nodes.values()
+            if node.role == "node" and node.kind == "box" and node_ref(node.name) not in gone
+        }
+        networks |= {node.name: node.addresses for node in self.planned.desired.nodes.values() if _is_box(node)}
+        return {name: next(iter(addresses.values())) for name, addresses in networks.items() if addresses}
 
     def observed(self) -> Observed:
         """The lab as it is now."""
@@ -222,9 +249,9 @@ class Work:
 
 
 def last_words(provider: Provider, node: DesiredNode | ObservedNode) -> list[str]:
-    """The last lines that the node printed; none when the engine does not tell."""
+    """What its healthcheck said last and the last lines that the node printed; none when the engine does not tell."""
     try:
-        return provider.tail(node, lines=12)
+        return [*provider.verdict(node), *provider.tail(node, lines=12)]
     except LabctlError:
         return []
 
@@ -238,6 +265,10 @@ def take_down(step: Step, provider: Provider) -> None:
         if step.verb is Verb.STOP:
             return
     provider.remove(target)
+
+
+def _ids(observed: Observed) -> set[str]:
+    return {node.id for node in observed.nodes.values()}
 
 
 def _is_box(node: DesiredNode) -> bool:

@@ -152,6 +152,8 @@ class ObservedNode:
     desktop: str | None = None
     """Geometry of its desktop (``1280x800``), None without one."""
     volumes: tuple[str, ...] = ()
+    packages: frozenset[str] = frozenset()
+    """Those of the lab file that were ever installed in it: one that is no longer wanted makes the node anew."""
     created: float = 0.0
     status: str = ""
     """The engine's own words, e.g. ``Up 3 minutes (healthy)``."""

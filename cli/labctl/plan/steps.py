@@ -203,6 +203,9 @@ def _must_be_new(wanted: DesiredNode, known: ObservedNode) -> str | None:
         return "a former run ended while it was made"
     if known.shape != wanted.shape:
         return "its box, networks, ports, mounts or rights changed"
+    gone = known.packages - {*wanted.node.packages, *wanted.recipe.packages}
+    if gone:
+        return f"removed from its packages: {', '.join(sorted(gone))}"
     return None
 
 

@@ -91,3 +91,6 @@ class Provider(Protocol):
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
         """The last lines that the node printed on its console or log, also of a stopped one."""
+
+    def verdict(self, node: DesiredNode | ObservedNode) -> list[str]:
+        """What the node's healthcheck said last, as lines; none without a healthcheck."""

@@ -44,6 +44,7 @@ def of_node(desired: Desired, node: DesiredNode) -> dict[str, str]:
         labels["labctl.image"] = node.node.image
     elif node.node.box is not None:
         labels["labctl.box"] = node.node.box
+        labels["labctl.packages"] = " ".join(node.node.packages)
     return labels
 
 

@@ -108,6 +108,16 @@ def remove(engine: Engine, node: DesiredNode | ObservedNode, lab: str | None = N
         _discard(engine, reference)
 
 
+def verdict(engine: Engine, node: DesiredNode | ObservedNode) -> list[str]:
+    """What the healthcheck's last run printed; none when it never ran, or there is none."""
+    with translated(f"look at node {node.name}"):
+        known = _inspect(engine, reference_of(node))
+    log = ((known or {}).get("State", {}).get("Health") or {}).get("Log") or []
+    if not log:
+        return []
+    return [f"healthcheck: exit code {log[-1]['ExitCode']}", *str(log[-1]["Output"]).strip().splitlines()[-8:]]
+
+
 def reference_of(node: DesiredNode | ObservedNode) -> str:
     """What the engine is asked for: the id when it is known, else the name."""
     return node.engine_name if isinstance(node, DesiredNode) else node.id

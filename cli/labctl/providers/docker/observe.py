@@ -139,6 +139,7 @@ def _node(listed: Mapping[str, Any], networks: Mapping[str, str]) -> ObservedNod
             for each in listed["Mounts"]
             if each["Type"] == "volume" and str(each.get("Name", "")).startswith(f"labctl-{given.get(labels.LAB)}-")
         ),
+        packages=frozenset(given.get("labctl.packages", "").split()),
         created=float(listed["Created"]),
         status=status,
     )

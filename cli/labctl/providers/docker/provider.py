@@ -200,6 +200,12 @@ class Docker:
 
         images.remove(self.engine, tag)
 
+    def verdict(self, node: DesiredNode | ObservedNode) -> list[str]:
+        """See `Provider.verdict`."""
+        from labctl.providers.docker import nodes
+
+        return nodes.verdict(self.engine, node)
+
     def clear_leftovers(self) -> tuple[str, ...]:
         """Remove what killed builds left, by labels alone; the ids of what was removed."""
         from labctl.providers.docker import bootstrap, images
