@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.errors import InvalidLabError, LabctlError, NotFoundError
+from labctl.errors import LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
 from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedLab, ObservedNode
 
@@ -48,16 +48,15 @@ def provider() -> Provider:
 def find_lab(files: Sequence[str] | None, name: str | None) -> str:
     """The name of the lab that is meant: `name`, else that of the file given or found here.
 
-    A file that no longer says which lab it is (changed, broken, gone) still leads to the lab that was made from its
-    directory. Raises the file's own error when there is none.
+    A file that no longer says which lab it is (broken, gone) still leads to the lab that was made from its directory,
+    one that was renamed to the lab that was made from it. Raises the file's own error when there is none.
     """
     if name is not None:
         return name
     try:
-        return load_lab(files).name
-    except (InvalidLabError, NotFoundError, LabctlError) as error:
-        directory = _directory_of(files)
-        made_here = [each for each in known_labs(home()) if _made_in(LabDirectory(home(), each), directory) is not None]
+        loaded = load(files)
+    except LabctlError as error:
+        made_here = _labs_made_in(_directory_of(files))
         if len(made_here) == 1:
             return made_here[0]
         if made_here:
@@ -67,6 +66,28 @@ def find_lab(files: Sequence[str] | None, name: str | None) -> str:
                 hint="say which with --name",
             ) from error
         raise
+    return _former_name(loaded) or loaded.lab.name
+
+
+def _former_name(loaded: Loaded) -> str | None:
+    """The name under which the lab of the very same files was made, when that is another one than they say now."""
+    files = [str(file) for file in loaded.files if file is not None]
+    if not files or LabDirectory(home(), loaded.lab.name).exists:
+        return None
+    sources = {each: LabDirectory(home(), each).source() for each in known_labs(home())}
+    former = [each for each, source in sources.items() if source is not None and source[0] == files]
+    return former[0] if len(former) == 1 else None
+
+
+def _labs_made_in(directory: Path) -> list[str]:
+    """Labs made from files in `directory` or above: by labctl's own files, by the engine's labels without these."""
+    if known := [each for each in known_labs(home()) if _made_in(LabDirectory(home(), each), directory)]:
+        return known
+    around = {str(each) for each in (directory, *directory.parents)}
+    try:
+        return [each.name for each in labs() if each.directories & around]
+    except LabctlError:
+        return []
 
 
 def open_lab(name: str) -> RunningLab:
@@ -152,9 +173,6 @@ def _directory_of(files: Sequence[str] | None) -> Path:
     return Path(given[0]).absolute().parent if given else Path.cwd()
 
 
-def _made_in(lab: LabDirectory, directory: Path) -> Path | None:
+def _made_in(lab: LabDirectory, directory: Path) -> bool:
     source = lab.source()
-    if source is None:
-        return None
-    made = Path(source[1])
-    return made if directory == made or made in directory.parents else None
+    return source is not None and Path(source[1]) in (directory, *directory.parents)
