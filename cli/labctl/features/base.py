@@ -95,6 +95,7 @@ def _apply(node: Node) -> Iterator[Entry]:
         yield _text(f"/etc/lab/authorized_keys/{user.name}", "".join(f"{key}\n" for key in user.ssh_keys))
     passwords = "".join(f"{user.name}:{user.password}\n" for user in node.users if user.password)
     yield _text(f"{at}/passwords", passwords, mode=0o600)
+    yield _text(f"{at}/files", "".join(f"{file.path}\n" for file in node.files))
     named = [(file.owner, file.path) for file in node.files if _numeric(file.owner) is None]
     yield _text(f"{at}/owners", "".join(f"{owner} {path}\n" for owner, path in named))
     steps = "".join(f"step {command_line(step)} || return\n" for step in node.run)
