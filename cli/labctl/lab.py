@@ -10,7 +10,6 @@ import json
 import os
 import re
 import secrets
-import shlex
 import shutil
 import tempfile
 import time
@@ -301,16 +300,24 @@ def _key_pair(comment: str) -> tuple[str, str]:
     return private, f"{public} {comment}"
 
 
+def ssh_quoted(path: Path) -> str:
+    """`path` as a word of an ssh configuration, which knows double quotes and expands per cent signs."""
+    text = str(path).replace("%", "%%")
+    if all(character.isalnum() or character in "/._-+,:@%" for character in text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _ssh_block(node: str, address: str, lab: LabDirectory) -> str:
     return "\n".join(
         (
             f"Host {node}",
             f"  HostName {address}",
             "  User lab",
-            f"  IdentityFile {shlex.quote(str(lab.key))}",
+            f"  IdentityFile {ssh_quoted(lab.key)}",
             "  IdentitiesOnly yes",
             f"  HostKeyAlias {node}",
-            f"  UserKnownHostsFile {shlex.quote(str(lab.known_hosts))}",
+            f"  UserKnownHostsFile {ssh_quoted(lab.known_hosts)}",
             "  GlobalKnownHostsFile none",
             "  StrictHostKeyChecking yes",
             "",
