@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -111,6 +113,19 @@ def test_timeout_ends_the_command_in_the_node(labctl: Labctl) -> None:
     assert (done.returncode, done.stdout) == (124, b"begun\n")
     assert time.monotonic() - began < 10
     assert gone(labctl, "dev", "sleep 7711")
+
+
+def test_a_user_who_may_not_signal_roots_processes_ends_them_through_the_engine(labctl: Labctl) -> None:
+    script = """
+import os
+def refuse(*_): raise PermissionError
+os.killpg = refuse
+from labctl.app import main; main()
+"""
+    argv = [sys.executable, "-c", script, "exec", "dev", "--timeout", "1s", "--", "sh", "-c", "sleep 7799; true"]
+    done = subprocess.run(argv, cwd=labctl.directory, env=labctl.environ, timeout=60, check=False)
+    assert done.returncode == 124
+    assert gone(labctl, "dev", "sleep 7799")
 
 
 def test_timeout_kills_what_does_not_listen(labctl: Labctl) -> None:
