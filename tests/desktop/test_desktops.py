@@ -92,7 +92,9 @@ def test_the_gateway_has_no_privilege(lab: DesktopLab) -> None:
     assert host["RestartPolicy"]["Name"] in ("unless-stopped", "always")
     status = lab.sh("_gateway", "cat /proc/1/status")
     granted = dict(line.split(":\t", 1) for line in status.splitlines())
-    assert int(granted["CapEff"], 16) == 0
+    assert int(granted["CapEff"], 16) == int(granted["CapBnd"], 16) == 0
+    assert granted["NoNewPrivs"].strip() == "1"
+    assert lab.sh("_gateway", "cat /proc/sys/net/ipv4/ip_forward") == "0"
     assert granted["Uid"].split()[0] != "0"
     assert lab.sh("_gateway", "stat -c %a /etc/lab/gateway.json") == "600"
 

@@ -160,6 +160,8 @@ def _node(
     volumes: Mapping[str, DesiredVolume],
 ) -> DesiredNode:
     role: Role = "gateway" if node.name == GATEWAY else "node"
+    # Nothing of the user's is in the gateway: a newer image makes it anew, as another box would.
+    shaped = replace(node, box=making.image.tag) if role == "gateway" else node
     names = hosts(lab, node.name, addresses) if role == "node" else _screens(lab, addresses)
     used = {mount.volume for mount in node.mounts if mount.volume}
     return DesiredNode(
@@ -168,7 +170,7 @@ def _node(
         hostname=node.name if role == "node" else "gateway",
         node=node,
         image=making.image.tag,
-        shape=digests.shape(node, addresses[node.name], subnets, ports),
+        shape=digests.shape(shaped, addresses[node.name], subnets, ports),
         content=digests.content(node, names),
         addresses=addresses[node.name],
         networks={network: engine_name(lab.name, network) for network in node.interfaces},

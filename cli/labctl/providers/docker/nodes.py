@@ -187,6 +187,11 @@ def _host_config(node: DesiredNode) -> dict[str, Any]:
         "Init": False,
         "Mounts": _mounts(node),
     }
+    if node.role == "gateway":
+        # It is on several networks and must be no way from one to the other.
+        config["Sysctls"] = {"net.ipv4.ip_forward": "0"} if node.addresses else {}
+        config["CapDrop"] = ["ALL"]
+        config["SecurityOpt"] = ["no-new-privileges"]
     if wanted.cpus is not None:
         config["NanoCpus"] = int(wanted.cpus * 1e9)
     if wanted.memory is not None:
