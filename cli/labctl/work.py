@@ -31,8 +31,8 @@ from labctl.recipe import Entry, Facts, Trust
 
 if TYPE_CHECKING:
     from labctl.lab import LabDirectory, NodeSecrets
-    from labctl.lifecycle import Planned
     from labctl.model.lab import Lab
+    from labctl.planning import Planned
     from labctl.providers.base import Provider
 
 CONFIGURE_TIMEOUT = 1800.0
@@ -129,7 +129,7 @@ class Work:
             hosts=node.hosts,
             authorized_keys=(self.public_key,),
             environment=tuple(
-                {**proxy_environment(self.planned.desired, self.trust.proxies), **node.node.environment}.items()
+                {**proxy_environment(self.planned.whole, self.trust.proxies), **node.node.environment}.items()
             ),
             host_key=secrets.host_key.encode(),
             host_key_public=secrets.host_key_public.encode(),
@@ -142,7 +142,7 @@ class Work:
         """What the gateway knows of the lab: every node, and of those with a desktop how to open it."""
         from labctl.features import gateway
 
-        nodes = self.planned.desired.nodes
+        nodes = self.planned.whole.nodes
         near = nodes[GATEWAY].addresses
         screens = []
         for node in nodes.values():
@@ -173,7 +173,7 @@ class Work:
     def secrets(self) -> dict[str, NodeSecrets]:
         """The secrets of all box nodes of the lab, made once for all that are new."""
         with self._making_secrets:
-            return self.directory.secrets(*(n.name for n in self.planned.desired.nodes.values() if _is_box(n)))
+            return self.directory.secrets(*(n.name for n in self.planned.whole.nodes.values() if _is_box(n)))
 
     # ------------------------------------------------------------ waiting
 

@@ -123,6 +123,18 @@ def test_who_may_ask_the_gateway(lab: DesktopLab) -> None:
         assert ask(f"{site}{path}")[0] == 404
 
 
+def test_the_page_lists_all_nodes_after_a_part_came_up(lab: DesktopLab) -> None:
+    lab.docker("rm", "-f", lab.container("_gateway"))
+    lab.labctl("up", "ana")
+    site, token = split(lab.url())
+    assert [node["name"] for node in json.loads(ask(f"{site}api/lab", token=token)[2])["nodes"]] == [
+        "ana",
+        "ben",
+        "cat",
+        "db",
+    ]
+
+
 def test_one_desktops_token_opens_no_other(lab: DesktopLab) -> None:
     site, token = split(lab.url("ana"))
     assert [node["name"] for node in json.loads(ask(f"{site}api/lab", token=token)[2])["nodes"]] == ["ana"]

@@ -88,16 +88,18 @@ def plan(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show what `up` would do and why; nothing is changed."""
-    from labctl import api, lifecycle
+    from labctl import api, planning
     from labctl.documents.make import plan_document
     from labctl.errors import ExitCode
+    from labctl.lab import LabDirectory, home
     from labctl.ui.plans import print_plan
     from labctl.ui.show import show
 
     loaded = api.load(file)
     for notice in loaded.notices:
         typer.echo(f"note: {notice}", err=True)
-    planned = lifecycle.plan(loaded.lab, nodes=nodes or ())
+    directory = LabDirectory(home(), loaded.lab.name)
+    planned = planning.plan(loaded.lab, api.provider(), directory, nodes or ())
     show(plan_document(planned.plan), output, table=lambda: print_plan(planned.plan))
     if exit_code and planned.plan:
         raise typer.Exit(int(ExitCode.CHANGES))

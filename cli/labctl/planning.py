@@ -1,0 +1,179 @@
+"""From a lab file and what is on the host to a plan: the host is looked at once, and nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
+from labctl.lab import PAGE, LabDirectory
+from labctl.plan.model import GATEWAY, Desired, Observed, Plan
+from labctl.plan.steps import needs_configuring, plan_up, restrict
+
+if TYPE_CHECKING:
+    from labctl.model.lab import Lab
+    from labctl.plan.desired import Making
+    from labctl.providers.base import Provider
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with what it was made from. `whole` is the lab as it shall be, `desired` the part that was asked for."""
+
+    desired: Desired
+    whole: Desired
+    observed: Observed
+    plan: Plan
+
+
+def plan(
+    lab: Lab,
+    provider: Provider,
+    directory: LabDirectory,
+    names: Collection[str],
+    avoid: Collection[ConflictError] = (),
+) -> Planned:
+    """What `up` has to do for the lab, or for the nodes and groups in `names`.
+
+    `avoid` are choices that the engine refused. Raises `ConflictError`, `HostError`, `NotFoundError`.
+    """
+    from labctl.plan.desired import desired
+
+    makings = _makings(lab)
+    observed = provider.observe(lab.name, images=_image_tags(makings.values()))
+    _refuse_clash(lab, observed)
+    observed = _avoiding(observed, avoid)
+    whole = desired(lab, makings, observed)
+    wanted = restrict(whole, _expand(lab, names)) if names else whole
+    observed = _remembered(observed, wanted, directory)
+    return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
+
+
+def _image_tags(makings: Iterable[Making]) -> set[str]:
+    """The images that a plan asks about: those of the nodes, and the plain systems below them."""
+    images = [making.image for making in makings]
+    return {image.tag for image in images} | {image.base.tag for image in images if image.base is not None}
+
+
+def _makings(lab: Lab) -> dict[str, Making]:
+    """How each node is made; the recipe and image of equal nodes are made once."""
+    from labctl import features
+    from labctl.plan.desired import Making
+    from labctl.plan.model import BakedImage
+    from labctl.probe.trust import host_trust
+    from labctl.render.container import bake, bake_gateway
+    from labctl.source.boxes import base_image, box, default_box
+
+    trust = host_trust()
+    made: dict[object, Making] = {}
+    makings: dict[str, Making] = {}
+    for name, node in lab.nodes.items():
+        if node.provider != "docker":
+            continue
+        if node.image is not None:
+            makings[name] = Making(BakedImage(node.image))
+            continue
+        assert node.box is not None
+        key = (node.box, node.packages, node.desktop and node.desktop.wm)
+        if key not in made:
+            recipe = features.recipe(node)
+            made[key] = Making(bake(base_image(box(node.box)), recipe, trust), recipe)
+        makings[name] = made[key]
+    if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
+        recipe = features.gateway_recipe()
+        makings[GATEWAY] = Making(bake_gateway(base_image(default_box()), recipe, trust), recipe)
+    return makings
+
+
+def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) -> Observed:
+    """`observed` with what was last put into each node: the journal's word, since labels cannot change.
+
+    What is configured inside counts only when the journal says that it was finished. A node whose secrets are lost is
+    configured again, which gives it new ones.
+    """
+    journal = directory.journal()
+    screens = [name for name, node in wanted.nodes.items() if node.node.desktop]
+    bare = directory.without_secrets([PAGE, *observed.nodes, *screens])
+    rekeyed = not directory.has_key
+    nodes = {}
+    for name, node in observed.nodes.items():
+        known = None if journal is None else journal.get(node.id)
+        target = wanted.nodes.get(name)
+        lost = bool(bare & {PAGE, *screens}) if node.role == "gateway" else rekeyed or name in bare or journal is None
+        if known is not None:
+            node = replace(node, content=known.content, packages=node.packages | {*known.packages})
+        elif target is not None and needs_configuring(target):
+            node = replace(node, content="")
+        if lost and node.kind == "box":
+            node = replace(node, content="")
+        nodes[name] = node
+    return replace(observed, nodes=nodes)
+
+
+def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
+    from ipaddress import IPv4Network
+
+    subnets, ports, nodes = list(observed.taken_subnets), set(observed.taken_ports), observed.nodes
+    for clash in avoid:
+        kind, _, value = clash.taken.partition(" ")
+        if kind == "subnet":
+            subnets.append(IPv4Network(value))
+        elif kind == "port":
+            number = int(value.rpartition(":")[2].partition("/")[0])
+            ports |= {(number, "tcp"), (number, "udp")}
+            # It is no longer a node's own, though the node was made with it.
+            nodes = {
+                name: replace(node, ports=tuple(port for port in node.ports if port.host != number))
+                for name, node in nodes.items()
+            }
+    return replace(observed, nodes=nodes, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
+
+
+def _expand(lab: Lab, names: Collection[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    found: list[str] = []
+    for name in names:
+        if name not in lab.groups:
+            near = get_close_matches(name, lab.groups, n=1)
+            raise NotFoundError(f"lab {lab.name} has no node {name}", hint=f"did you mean {near[0]}?" if near else None)
+        found += lab.groups[name]
+    return found
+
+
+def _refuse_clash(lab: Lab, observed: Observed) -> None:
+    others = observed.directories - {str(lab.directory)}
+    if others:
+        where = ", ".join(sorted(others))
+        only_kept = not (observed.nodes or observed.networks)
+        what = "has kept its volumes" if only_kept else "is up already"
+        away = f"labctl down -n {lab.name}{' --volumes' if only_kept else ''}"
+        raise LabctlError(
+            f"a lab named {lab.name}, made from {where}, {what}",
+            hint=f"give this one another `name`, or take that one down: {away}",
+        )
+
+
+def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
+    """What would leave a lab without a part it counts on is refused before anything starts."""
+    nodes = [lab.nodes[name] for name in (_expand(lab, names) if names else lab.nodes)]
+    machines = [node.name for node in nodes if node.provider == "vagrant"]
+    shared = sorted(
+        {
+            volume
+            for node in nodes
+            for volume in (*(m.volume for m in node.mounts), *(d.volume for d in node.devices))
+            if volume is not None and lab.volumes[volume].type != "local"
+        }
+    )
+    reasons = []
+    if machines:
+        reasons.append(f"virtual machines ({', '.join(machines)})")
+    if shared:
+        reasons.append(f"NFS and iSCSI volumes ({', '.join(shared)})")
+    if reasons:
+        raise HostError(
+            f"this version of labctl does not run {' or '.join(reasons)} yet",
+            hint="bring up the nodes that need none of these: labctl up NODE…",
+        )
