@@ -82,7 +82,7 @@ engine: environment
 
 programs:
 	@set --; \
-	for pair in chromium:chromium ssh:openssh-client rsync:rsync ip:iproute2 ps:procps git:git; do \
+	for pair in chromium:chromium ssh:openssh-client rsync:rsync ip:iproute2 ps:procps git:git dot:graphviz; do \
 		command -v "$${pair%%:*}" >/dev/null || set -- "$$@" "$${pair##*:}"; \
 	done; \
 	case " $$* " in *' chromium '*) set -- "$$@" fonts-dejavu-core;; esac; \

@@ -21,10 +21,11 @@ HOSTS = re.compile(
 ALLOWED = {"docker.io"}
 """Debian's package of the engine has a name that looks like one."""
 
-SYSTEM = {
-    Path(name)
-    for name in ("/", "/home", "/root", "/tmp", "/opt", "/srv", "/usr", "/usr/src", "/var", "/var/lib", "/mnt")
-}
+COMMON = frozenset(
+    Path("/", name)
+    for name in "app build builds code data home mnt opt project repo root source src srv tmp usr var workspace".split()
+) | {Path("/"), Path("/usr/src"), Path("/var/lib"), Path("/var/tmp")}
+"""Directories that a node or another host has too: a text that names one does not speak of this machine."""
 
 
 def files() -> list[Path]:
@@ -69,7 +70,9 @@ def test_no_registry_or_mirror_is_named() -> None:
 
 
 def test_no_path_of_this_machine_is_named() -> None:
-    places = [place for place in (ROOT, *ROOT.parents) if place not in SYSTEM]
+    places = [place for place in (ROOT, *ROOT.parents) if place not in COMMON]
+    if not places:
+        pytest.skip("the checkout lies where any text may point to")
     pattern = re.compile("|".join(rf"(?<![\w./-]){re.escape(str(place))}(?![\w.-])" for place in places))
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
