@@ -66,11 +66,15 @@ def find_lab(files: Sequence[str] | None, name: str | None) -> str:
                 hint="say which with --name",
             ) from error
         raise
+    return lab_of(loaded)
+
+
+def lab_of(loaded: Loaded) -> str:
+    """The name of the lab that these files are about: that under which it was made from them, when they say another."""
     return _former_name(loaded) or loaded.lab.name
 
 
 def _former_name(loaded: Loaded) -> str | None:
-    """The name under which the lab of the very same files was made, when that is another one than they say now."""
     files = [str(file) for file in loaded.files if file is not None]
     if not files or LabDirectory(home(), loaded.lab.name).exists:
         return None

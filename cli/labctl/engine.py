@@ -23,6 +23,9 @@ WORKERS = 4
 GRACE = 8.0
 """Seconds that an interrupted run gives to steps under way."""
 
+BUILD_GRACE = 2.0
+"""Seconds that it gives to builds: a silent one does not notice, and the engine ends it when nobody listens."""
+
 Action = Callable[[Step, Callable[[str], None]], None]
 """Carries out one step; the second argument takes lines of output."""
 
@@ -74,7 +77,7 @@ class _Run:
         self.outcome = Outcome()
         self.finished: queue.SimpleQueue[tuple[Step, float, BaseException | None]] = queue.SimpleQueue()
         self.stopping = stop
-        self.under_way = 0
+        self.under_way: dict[str, Verb] = {}
 
     def all(self) -> Outcome:
         order = TopologicalSorter({step.id: step.after for step in self.steps.values()})
@@ -86,7 +89,7 @@ class _Run:
                         order.done(name)
                 if self.under_way:
                     step, seconds, error = self.finished.get()
-                    self.under_way -= 1
+                    del self.under_way[step.id]
                     self.end(step, seconds, error)
                     order.done(step.id)
         except BaseException:
@@ -96,14 +99,18 @@ class _Run:
         return self.outcome
 
     def drain(self) -> None:
-        """Wait for the steps under way, at most `GRACE` seconds."""
-        end = time.monotonic() + GRACE
-        while self.under_way and (left := end - time.monotonic()) > 0:
+        """Wait for the steps under way, at most `GRACE` seconds, and for builds at most `BUILD_GRACE`."""
+        began = time.monotonic()
+        while self.under_way:
+            only_builds = all(verb is Verb.BUILD for verb in self.under_way.values())
+            left = began + (BUILD_GRACE if only_builds else GRACE) - time.monotonic()
+            if left <= 0:
+                return
             try:
-                self.finished.get(timeout=left)
+                step, _, _ = self.finished.get(timeout=left)
             except queue.Empty:
                 return
-            self.under_way -= 1
+            self.under_way.pop(step.id, None)
 
     def line(self, step: Step, text: str) -> None:
         if self.stopping.is_set():
@@ -120,16 +127,14 @@ class _Run:
                 StepEnded(step.id, step.verb, step.ref, "skipped", 0.0, self.clock(), error=f"{root} did not succeed")
             )
             return False
-        self.under_way += 1  # before the start: an interrupt may come in the midst of it
+        self.under_way[step.id] = step.verb  # before the start: an interrupt may come in the midst of it
         threading.Thread(target=self.work, args=(step,), name=step.id, daemon=True).start()
         return True
 
     def work(self, step: Step) -> None:
         error: BaseException | None = None
         start = time.monotonic()
-        waits_only = step.verb is Verb.VERIFY
-        if not waits_only:
-            self.slots.acquire()
+        holds_slot = step.verb is not Verb.VERIFY and self.take_slot()
         try:
             if self.stopping.is_set():
                 return
@@ -139,9 +144,16 @@ class _Run:
         except BaseException as caught:  # noqa: BLE001 - handed to the main thread, which decides
             error = caught
         finally:
-            if not waits_only:
+            if holds_slot:
                 self.slots.release()
             self.finished.put((step, time.monotonic() - start, error))
+
+    def take_slot(self) -> bool:
+        """Wait for a slot; False when the run was interrupted meanwhile: a silent build may keep its slot for long."""
+        while not self.slots.acquire(timeout=0.2):
+            if self.stopping.is_set():
+                return False
+        return True
 
     def end(self, step: Step, seconds: float, error: BaseException | None) -> None:
         if error is None:

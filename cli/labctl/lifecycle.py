@@ -62,7 +62,11 @@ class Up:
             return None
         first = next(iter(errors.values()))
         hint = first.hint if isinstance(first, LabctlError) else None
-        details = [line for each, error in errors.items() for line in _told(each, error, evidence=evidence)]
+        details = [
+            line
+            for each, error in errors.items()
+            for line in _told(each, error, evidence=evidence or each in self.unready)
+        ]
         nodes = {node_ref(name) for name in self.planned.desired.nodes}
         lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
         what = ", ".join(sorted(each.removeprefix("node/") for each in lost)) or ", ".join(errors)
@@ -70,7 +74,7 @@ class Up:
             return DeadlineError(f"not ready in time: {what}", details=details, hint=hint)
         if not lost or nodes - lost - {node_ref(GATEWAY)}:
             return PartlyUpError(f"the lab is only partly up, without {what}", details=details, hint=hint)
-        if isinstance(first, LabctlError) and not evidence and len(errors) == 1:
+        if isinstance(first, LabctlError) and not evidence and not self.unready and len(errors) == 1:
             first.details = ()
         return first
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from labctl.engine import Interrupted
 from labctl.errors import LabctlError
 from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
@@ -80,6 +81,11 @@ class Work:
             case Verb.REMOVE | Verb.STOP:
                 take_down(step, self.provider)
 
+    def check(self) -> None:
+        """Raise `Interrupted` when this run is to end."""
+        if self.stop.is_set():
+            raise Interrupted
+
     def configure(self, node: DesiredNode, line: Callable[[str], None]) -> None:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
         self.provider.adjust(node)
@@ -89,7 +95,7 @@ class Work:
             self.rename(node, line)
         elif node.role == "node":
             left = min(CONFIGURE_TIMEOUT, max(self.end - time.monotonic(), 1.0))
-            result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line)
+            result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line, check=self.check)
             if result.code != 0:
                 tail = (result.stdout + result.stderr).decode(errors="replace").splitlines()[-12:]
                 raise LabctlError(

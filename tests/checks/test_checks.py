@@ -6,7 +6,7 @@ import http.server
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 
@@ -34,6 +34,7 @@ class FakeShell:
         timeout: float,
         environment: dict[str, str] | None = None,
         on_line: Line | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Result:
         self.commands.append(command)
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]

@@ -90,12 +90,12 @@ def _meant(files: list[str] | None, name: str | None) -> tuple[str, Lab | None]:
         if not files:
             return name, None
     try:
-        lab = api.load_lab(files)
+        loaded = api.load(files)
     except LabctlError as error:
         meant = api.find_lab(files, name)
         typer.echo(f"note: the lab file is left out: {error.message}", err=True)
         return meant, None
-    return name or lab.name, lab
+    return name or api.lab_of(loaded), loaded.lab
 
 
 def _same(lab: Lab | None, observed: Observed) -> Lab | None:

@@ -35,10 +35,12 @@ class Shell(Protocol):
         timeout: float,
         environment: dict[str, str] | None = None,
         on_line: Line | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Result:
         """Run `command` (an argument vector) and wait. Raises `DeadlineError` after `timeout` seconds.
 
         With `on_line` every line of both streams is passed on as it comes; the result holds the bytes all the same.
+        `check` is called several times a second while the command is silent; what it raises ends the command.
         """
 
     def put(self, entries: Collection[Entry]) -> None:

@@ -8,7 +8,7 @@ import secrets
 import signal
 import tarfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from labctl.errors import DeadlineError, LabctlError, NotFoundError
@@ -56,6 +56,7 @@ class DockerShell:
         timeout: float,
         environment: dict[str, str] | None = None,
         on_line: Line | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Result:
         """See `Shell.run`. When it does not end (deadline, Ctrl-C), what it started in the node is killed."""
         mark = secrets.token_hex(8)
@@ -65,7 +66,7 @@ class DockerShell:
         lines = _Lines(on_line)
         try:
             with self._start(created, timeout=timeout) as stream:
-                for kind, data in stream.frames(stdin, until=until):
+                for kind, data in stream.frames(stdin, until=until, check=check):
                     output.setdefault(kind, bytearray()).extend(data)
                     lines.add(kind, data)
         except TimeoutError:

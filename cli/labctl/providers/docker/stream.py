@@ -11,13 +11,14 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 from labctl.errors import LabctlError
 
 _CHUNK = 1 << 16
+_CHECK = 0.2
 _FRAME = struct.Struct(">BxxxI")
 
 
@@ -63,10 +64,13 @@ class Stream:
             raise LabctlError(_reason(head, rest))
         return bytearray(rest)
 
-    def frames(self, stdin: bytes, *, until: float) -> Iterator[tuple[int, bytes]]:
+    def frames(
+        self, stdin: bytes, *, until: float, check: Callable[[], None] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         """Send `stdin` and close the sending side, and pass on (1 stdout or 2 stderr, bytes) as they come.
 
-        Ends when the other side is done. Raises `TimeoutError` when `time.monotonic()` passes `until`.
+        Ends when the other side is done. Raises `TimeoutError` when `time.monotonic()` passes `until`, and what `check`
+        raises, which is called every now and then.
         """
         waiting = memoryview(stdin)
         self._socket.settimeout(0)
@@ -79,7 +83,9 @@ class Stream:
                 left = until - time.monotonic()
                 if left <= 0:
                     raise TimeoutError
-                for _, events in selector.select(left):
+                if check is not None:
+                    check()
+                for _, events in selector.select(left if check is None else min(left, _CHECK)):
                     if events & selectors.EVENT_WRITE:
                         waiting = self._send(waiting)
                         if not waiting:
