@@ -23,7 +23,26 @@ ALLOWED = {"docker.io"}
 
 COMMON = frozenset(
     Path("/", name)
-    for name in "app build builds code data home mnt opt project repo root source src srv tmp usr var workspace".split()
+    for name in [
+        "app",
+        "build",
+        "builds",
+        "code",
+        "data",
+        "home",
+        "mnt",
+        "opt",
+        "project",
+        "repo",
+        "root",
+        "source",
+        "src",
+        "srv",
+        "tmp",
+        "usr",
+        "var",
+        "workspace",
+    ]
 ) | {Path("/"), Path("/usr/src"), Path("/var/lib"), Path("/var/tmp")}
 """Directories that a node or another host has too: a text that names one does not speak of this machine."""
 
