@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 ARGS :=
+# Tests wait more than they work, for the engine and for nodes. Those that share a lab stay in one process.
+WORKERS := -n 4 --dist loadgroup
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o DPkg::Use-Pty=0
@@ -29,7 +31,7 @@ demo: environment engine ## from nothing to a lab whose desktop is open in the b
 	@$(call grouped,$(BIN)/labctl url dev -f $(DEMO)/lab.yaml)
 
 test: environment engine programs ## all gates and tests (engine and browser included); ARGS="-k word" for some
-	@$(call grouped,$(BIN)/pytest $(ARGS))
+	@$(call grouped,$(BIN)/pytest $(WORKERS) $(ARGS))
 
 gates: environment ## only what needs neither engine nor browser
 	@$(BIN)/pytest -m "not engine and not browser and not soak" $(ARGS)
@@ -85,5 +87,6 @@ programs:
 	for pair in chromium:chromium ssh:openssh-client rsync:rsync ip:iproute2 ps:procps git:git dot:graphviz; do \
 		command -v "$${pair%%:*}" >/dev/null || set -- "$$@" "$${pair##*:}"; \
 	done; \
+	ldconfig -p | grep -q libatomic.so.1 || set -- "$$@" libatomic1; \
 	case " $$* " in *' chromium '*) set -- "$$@" fonts-dejavu-core;; esac; \
 	[ $$# = 0 ] || { $(APT) -qq update && $(APT) -qq install -y --no-install-recommends "$$@"; } >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,20 @@ import pytest
 
 from tests.support.host_state import describe, read_host, settled
 from tests.support.requirements import MARKERS, lacking, required
+
+
+def pytest_configure() -> None:
+    """Be interruptible: a shell ignores SIGINT for what it puts into the background, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file that needs the engine in one process: they share the lab that their file brings up."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and any(item.get_closest_marker(name) for name in MARKERS):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -109,8 +109,7 @@ class _Foreign:
 
     def containers(self) -> Iterable[str]:
         for container in self._containers:
-            # Those of a build have no labels and a name of the engine's own; a build of somebody else is not ours.
-            if not self._is_foreign(container):
+            if not self._is_foreign(container) and not _builds(container):
                 yield container["Names"][0].lstrip("/") if container["Names"] else container["Id"][:12]
 
     def networks(self) -> Iterable[str]:
@@ -118,6 +117,11 @@ class _Foreign:
 
     def volumes(self) -> Iterable[str]:
         return (volume["Name"] for volume in self._volumes if not self._is_foreign(volume))
+
+
+def _builds(container: Mapping[str, Any]) -> bool:
+    """A step of an image's build that is going on: nobody can say whose, and what stays of a dead one has ended."""
+    return container["State"] == "running" and (container.get("Labels") or {}).get("labctl.kind") == "baking"
 
 
 def _loop_devices() -> Iterable[str]:
