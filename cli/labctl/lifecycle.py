@@ -27,6 +27,7 @@ from labctl.planning import Planned, plan, refuse_unbuilt
 if TYPE_CHECKING:
     from labctl.api import RunningLab
     from labctl.model.lab import Lab
+    from labctl.work import Work
 
 ATTEMPTS = 5
 """How often `up` plans anew when somebody else took a subnet or port that it had chosen."""
@@ -103,6 +104,7 @@ def up(
     refuse_unbuilt(lab, nodes)
     with directory.lock("up"):
         avoid: list[ConflictError] = []
+        again = False
         while True:
             planned = plan(lab, provider, directory, nodes, avoid)
             work = Work(lab, planned, provider, directory, host_trust(), end)
@@ -115,13 +117,17 @@ def up(
             outcome = execute(steps, work.carry_out, emit, stop=work.stop)
             work.keep()
             clash = _retriable(outcome)
-            if clash is None or len(avoid) >= ATTEMPTS or time.monotonic() > end:
-                break
-            avoid.append(clash)
-            emit(Notice(f"{clash.message}: choosing another", "warning"))
-        unready = all_ready(work.unchanged(), work.waiting()) if wait else {}
-        late = {f"verify {node_ref(name)}": error for name, error in unready.items()}
-        return Up(planned, outcome, late, work.observed)
+            if clash is not None and len(avoid) < ATTEMPTS and time.monotonic() < end:
+                avoid.append(clash)
+                emit(Notice(f"{clash.message}: choosing another", "warning"))
+                continue
+            unready = all_ready(work.unchanged(), work.waiting()) if wait else {}
+            late = {f"verify {node_ref(name)}": error for name, error in unready.items()}
+            fallen = _fallen(planned, {**outcome.failed, **late}, work)
+            if not fallen or again:
+                return Up(planned, outcome, late, work.observed)
+            again = True
+            emit(Notice(f"{', '.join(fallen)} ended meanwhile: looking again", "warning"))
 
 
 def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> tuple[Outcome, tuple[str, ...]]:
@@ -216,6 +222,21 @@ def raise_for(outcome: Outcome) -> None:
 def _told(step: str, error: Exception, *, evidence: bool) -> list[str]:
     details = error.details if isinstance(error, LabctlError) and evidence else ()
     return [f"{step}: {error}", *(f"  {line}" for line in details)]
+
+
+def _fallen(planned: Planned, errors: Collection[str], work: Work) -> list[str]:
+    """Nodes among those that `errors` (step ids) are about that ran when they were looked at and run no more.
+
+    A run that was killed may have told the engine to end them, which goes on without it.
+    """
+    refs = {each.partition(" ")[2] for each in errors}
+    touched = {step.ref for step in planned.plan.steps if step.verb is Verb.REMOVE}
+    ran = [node for node in planned.observed.nodes.values() if node.state == "running"]
+    asked = [node for node in ran if node_ref(node.name) in refs - touched]
+    if not asked:
+        return []
+    now = work.observed().nodes
+    return [node.name for node in asked if node.name not in now or now[node.name].state != "running"]
 
 
 def _retriable(outcome: Outcome) -> ConflictError | None:
