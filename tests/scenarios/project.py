@@ -18,6 +18,9 @@ import docker
 from docker.errors import APIError
 
 LABCTL = str(Path(sys.executable).with_name("labctl"))
+IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
+"""A command for an image without an init: it stays, and ends when it is told to."""
+
 PATIENCE = 240.0
 """Seconds after which a labctl that does not end is a failure."""
 
@@ -65,8 +68,8 @@ class Project:
         return nodes
 
     def write(self, text: str, **words: str) -> None:
-        """Write the lab file: `text` below the lab's name; ``<word>`` in it is replaced."""
-        text = dedent(text)
+        """Write the lab file: `text` below the lab's name; ``<word>`` in it is replaced, ``<idle>`` by `IDLE`."""
+        text = dedent(text).replace("<idle>", json.dumps(IDLE))
         for word, value in words.items():
             text = text.replace(f"<{word}>", value)
         self.file.write_text(f"name: {self.name}\n{text}")

@@ -26,6 +26,7 @@ class Request:
     method: str
     path: str
     began: float
+    body: bytes = b""
     ended: float | None = None
 
     @property
@@ -117,21 +118,25 @@ class Proxy:
                 answer = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
                 client.sendall(answer.encode() + body)
                 return
-            if self.before is not None:
-                self.before(request)
             length = _length(head)
-            server.sendall(head + b"\r\n\r\n" + rest[:length])
             if length is None:
+                self._look(request)
+                server.sendall(head + b"\r\n\r\n" + rest)
                 while more := client.recv(65536):
                     server.sendall(more)
                 return
-            left, data = length - len(rest), rest[length:]
-            while left > 0:
-                more = client.recv(min(left, 65536))
+            while len(rest) < length:
+                more = client.recv(65536)
                 if not more:
                     return
-                server.sendall(more)
-                left -= len(more)
+                rest += more
+            request.body, data = rest[:length], rest[length:]
+            self._look(request)
+            server.sendall(head + b"\r\n\r\n" + request.body)
+
+    def _look(self, request: Request) -> None:
+        if self.before is not None:
+            self.before(request)
 
     def _answer(self, server: socket.socket, client: socket.socket, current: list[Request]) -> None:
         """Bytes back. A request counts as answered with the first of them, one with a long answer with the last."""

@@ -6,9 +6,6 @@ import pytest
 
 from tests.scenarios.project import Project, until
 
-IDLE = "\"trap 'exit 0' TERM; sleep infinity & wait\""
-"""A command for an image without an init: it stays, and ends when it is told to."""
-
 pytestmark = pytest.mark.engine
 
 
@@ -94,7 +91,7 @@ def test_a_new_shape_is_asked_for(project: Project, tiny: str, change: str) -> N
     before = project.ids()
     project.sh("web", "touch /root/mine")
 
-    project.write(lab, what=change, image=f"{tiny}, command: {IDLE}")
+    project.write(lab, what=change, image=f"{tiny}, command: <idle>")
     refused = project.labctl("up", code=2)
     assert "node/web" in refused.err
     assert "--yes" in refused.err
@@ -110,12 +107,12 @@ def test_a_new_shape_is_asked_for(project: Project, tiny: str, change: str) -> N
 
 
 def test_nodes_come_and_go_and_all_know_of_it(project: Project, tiny: str) -> None:
-    project.write("nodes: {a: {}, b: {count: 1}, c: {image: <image>, command: <idle>}}", image=tiny, idle=IDLE)
+    project.write("nodes: {a: {}, b: {count: 1}, c: {image: <image>, command: <idle>}}", image=tiny)
     project.labctl("up")
     before = project.ids()
     address = {name: project.address(name) for name in before}
 
-    project.write("nodes: {new: {}, a: {}, b: {count: 3}, c: {image: <image>, command: <idle>}}", image=tiny, idle=IDLE)
+    project.write("nodes: {new: {}, a: {}, b: {count: 3}, c: {image: <image>, command: <idle>}}", image=tiny)
     project.labctl("up")
     now = project.ids()
     assert {name: now[name] for name in before} == before
@@ -205,7 +202,7 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
         status = project.labctl("status", "-o", "json").data
         return {node["name"]: (node["addresses"], node["ports"]) for node in status["nodes"]}
 
-    project.write(lab, image=tiny, idle=IDLE, memory="300MiB")
+    project.write(lab, image=tiny, memory="300MiB")
     project.labctl("up")
     before = seen()
     assert project.address("a", "san") == "10.208.7.77"
@@ -219,7 +216,7 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
     assert seen() == before
     project.sh("a", "ip -4 addr | grep -q 10.208.7.77/24")
 
-    project.write(lab, image=tiny, idle=IDLE, memory="310MiB")
+    project.write(lab, image=tiny, memory="310MiB")
     project.labctl("up", "--yes")
     project.labctl("stop", "b", "c")
     assert project.sh("a", "getent hosts b").split()[0] == project_address(before, "b")

@@ -19,9 +19,9 @@ nodes:
     users: {ana: {sudo: true}}
     healthcheck: {test: "true", interval: 1s, timeout: 1s, retries: 20}
     volumes: [data:/data]
-  cache: {image: <image>, command: sleep infinity}
+  cache: {image: <image>, command: <idle>}
   once: {image: <image>, command: "exit 0"}
-  last: {image: <image>, command: sleep infinity, depends_on: {once: {condition: completed}, web: {condition: healthy}}}
+  last: {image: <image>, command: <idle>, depends_on: {once: {condition: completed}, web: {condition: healthy}}}
 volumes:
   data: {type: local}
 """
