@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 ENGINE = "/var/run/docker.sock"
+LAST_CHUNK = b"0\r\n\r\n"
 READS = ("GET", "HEAD")
 
 
@@ -143,7 +144,7 @@ class Proxy:
         with suppress(OSError):
             while data := server.recv(65536):
                 client.sendall(data)
-                if current and not _is_long(current[0]):
+                if current and (not _is_long(current[0]) or data.endswith(LAST_CHUNK)):
                     current[0].ended = current[0].ended or time.monotonic()
             client.shutdown(socket.SHUT_WR)
         if current:
