@@ -17,8 +17,11 @@ from labctl.errors import LabctlError
 from labctl.events import Emit, StepEnded, StepOutput, StepStarted
 from labctl.plan.model import Plan, Step, Verb
 
-WORKERS = 4
-"""Steps that keep the engine busy at once: more bring nothing on small machines and little on large ones."""
+WORKERS = 8
+"""Steps that keep the engine busy at once: it waits for locks of its own in between, so a few more than processors.
+
+Measured on two processors, 10 and 30 nodes: eight are 2 % faster than four and 30 % faster than one; `down` gains more.
+"""
 
 GRACE = 8.0
 """Seconds that an interrupted run gives to steps under way."""

@@ -114,6 +114,7 @@ def up(
             directory.remember_source([str(file) for file in files], str(lab.directory))
             steps = planned.plan if wait else _without_waiting(planned.plan)
             work.promise()
+            work.prepare()
             outcome = execute(steps, work.carry_out, emit, stop=work.stop)
             work.keep()
             clash = _retriable(outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 CONFIGURE_TIMEOUT = 1800.0
 """Seconds that packages, users, run steps and services of one node may take together."""
 
+NO_PACKAGES = 3
+"""Exit code of `apply` when it failed before the packages of the lab file were there."""
+
+SETTLE_TIMEOUT = 60.0
+"""Seconds for a node to say whether its services stay up; it gives them 30."""
+
 
 class Work:
     """One `up` under way: the plan with all that its steps need."""
@@ -56,6 +63,7 @@ class Work:
         self.trust, self.end = trust, end
         self.stop = threading.Event()
         self.configured: dict[str, str] = {}
+        self.installed: set[str] = set()
         self.watch = Watch(lambda: provider.observe(lab.name))
         self._making_secrets = threading.Lock()
 
@@ -103,7 +111,20 @@ class Work:
                     details=tail,
                     hint=f"mend the lab file and run `labctl up` again; all output: labctl logs {node.name} --run",
                 )
+            if node.node.services:
+                self.settle(node)
         self.configured[node.name] = node.content
+
+    def settle(self, node: DesiredNode) -> None:
+        """Wait until the services of the lab file stay up; one that ends again and again fails the node."""
+        result = self.provider.shell(node).run(("/usr/lib/lab/settled",), timeout=SETTLE_TIMEOUT)
+        if result.code != 0:
+            names = ", ".join(result.stdout.decode(errors="replace").split())
+            raise LabctlError(
+                f"{node.name}: a service does not stay up: {names}",
+                details=last_words(self.provider, node),
+                hint=f"mend its command, or let the node wait with `depends_on`; see `labctl logs {node.name}`",
+            )
 
     def rename(self, node: DesiredNode, line: Callable[[str], None]) -> None:
         """Give a foreign image the names of nodes that came after it, as far as it has a shell.
@@ -143,6 +164,15 @@ class Work:
             vnc_view_password=secrets.vnc_view_password,
         )
         return features.seed(node.node, facts)
+
+    def prepare(self) -> None:
+        """Make the keys that new nodes need, in the background: the engine is busy with the networks meanwhile."""
+        if any(step.verb is Verb.CREATE and step.ref.startswith("node/") for step in self.planned.plan.steps):
+            threading.Thread(target=self._prepare, daemon=True).start()
+
+    def _prepare(self) -> None:
+        with suppress(OSError):  # the step that needs them meets the same error, and tells it
+            _ = self.public_key, self.secrets
 
     def gateway_seed(self) -> tuple[Entry, ...]:
         """What the gateway knows of the lab: every node, and of those with a desktop how to open it."""
@@ -215,10 +245,7 @@ class Work:
         known = [node for node in self.planned.observed.nodes.values() if node_ref(node.name) in refs]
         if known:
             journal = self.directory.journal() or {}
-            wanted = self.planned.desired.nodes
-            half = {
-                node.id: Put("", tuple(sorted({*node.packages, *wanted[node.name].node.packages}))) for node in known
-            }
+            half = {node.id: Put("", tuple(sorted(node.packages))) for node in known}
             self.directory.record({**journal, **half})
 
     def keep(self) -> None:
@@ -227,15 +254,15 @@ class Work:
         if addresses:
             keys = {name: each.host_key_public for name, each in self.directory.secrets(*addresses).items()}
             self.directory.write_ssh_config({name: str(address) for name, address in addresses.items()}, keys)
-        if self.configured:
+        if self.installed or self.configured:
             now = self.provider.observe(self.lab.name)
             journal = {id: put for id, put in (self.directory.journal() or {}).items() if id in _ids(now)}
-            for name, content in self.configured.items():
+            for name in {*self.installed, *self.configured}:
                 if name in now.nodes:
                     node = now.nodes[name]
                     known = journal.get(node.id, Put("")).packages
                     added = {*known, *self.planned.desired.nodes[name].node.packages}
-                    journal[node.id] = Put(content, tuple(sorted(added)))
+                    journal[node.id] = Put(self.configured.get(name, ""), tuple(sorted(added)))
             self.directory.record(journal)
 
     def reachable(self) -> dict[str, IPv4Address]:
