@@ -231,3 +231,28 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
 def project_address(seen: dict[str, object], node: str) -> str:
     addresses = seen[node][0]  # type: ignore[index]
     return str(next(iter(addresses.values())))
+
+
+def test_a_package_that_never_came_costs_no_node(project: Project) -> None:
+    project.write("nodes: {web: {packages: [tree]}, other: {}}")
+    project.labctl("up")
+    project.write("nodes: {web: {packages: [tree, no-such-package-zz]}, other: {}}")
+    assert "no-such-package-zz" in project.labctl("up", code=7).err
+    project.write("nodes: {web: {packages: [tree]}, other: {}}")
+    assert project.plan() == ["configure node/web", "verify node/web"]
+    project.labctl("up")
+    # What came although a later step failed is known, and goes with the node as any package does.
+    project.write("nodes: {web: {packages: [tree, ed], run: ['false']}, other: {}}")
+    project.labctl("up", code=7)
+    project.write("nodes: {web: {packages: [tree]}, other: {}}")
+    assert "remove node/web" in project.plan()
+
+
+def test_a_service_that_ends_again_and_again_is_no_success(project: Project) -> None:
+    project.write("nodes: {web: {services: {bad: {command: 'echo cannot; exit 3'}, good: {command: sleep 9999}}}}")
+    ran = project.labctl("up", code=1)
+    assert "a service does not stay up: bad" in ran.err
+    assert "bad: cannot" in ran.err
+    project.write("nodes: {web: {services: {bad: {command: sleep 9999}, good: {command: sleep 9999}}}}")
+    project.labctl("up")
+    assert project.plan() == []
