@@ -104,6 +104,8 @@ class Work:
         elif node.role == "node":
             left = min(CONFIGURE_TIMEOUT, max(self.end - time.monotonic(), 1.0))
             result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line, check=self.check)
+            if result.code != NO_PACKAGES:
+                self.installed.add(node.name)
             if result.code != 0:
                 tail = (result.stdout + result.stderr).decode(errors="replace").splitlines()[-12:]
                 raise LabctlError(
@@ -117,7 +119,7 @@ class Work:
 
     def settle(self, node: DesiredNode) -> None:
         """Wait until the services of the lab file stay up; one that ends again and again fails the node."""
-        result = self.provider.shell(node).run(("/usr/lib/lab/settled",), timeout=SETTLE_TIMEOUT)
+        result = self.provider.shell(node).run(("/usr/lib/lab/settled",), timeout=SETTLE_TIMEOUT, check=self.check)
         if result.code != 0:
             names = ", ".join(result.stdout.decode(errors="replace").split())
             raise LabctlError(
