@@ -82,6 +82,7 @@ class _Command(Protocol):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run labctl with `arguments` (the process's own when None) and exit with the code that says how it went."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     with _signals_raise():
         code = _guarded(lambda: build(given).main(given, prog_name="labctl"), argv=given)
         _flush()
@@ -236,6 +237,16 @@ def _say_interrupted() -> None:
     with suppress(OSError):  # the terminal may be gone
         sys.stderr.write("interrupted\n")
         sys.stderr.flush()
+
+
+def _replace_closed_streams() -> None:
+    """Let a stream that the caller closed (``>&-``) lead nowhere: Python has None in its place.
+
+    Closed descriptors are filled in the same stroke, or the next file that is opened would take what is printed.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
 
 
 def _flush() -> None:

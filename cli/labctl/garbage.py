@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,16 +41,22 @@ def find(provider: Provider | None = None) -> list[Garbage]:
 
 
 def remove(found: Sequence[Garbage], provider: Provider | None = None) -> None:
-    """Remove what `find` gave, nodes before their networks."""
+    """Remove what `find` gave, nodes before their networks; what is needed by now is left.
+
+    Between the two a user was asked, and the lab may have come up meanwhile: every lab is looked at again.
+    """
     provider = provider or api.provider()
-    with ExitStack() as locks:
-        for name in sorted({each.lab for each in found}):
-            locks.enter_context(LabDirectory(home(), name).lock("gc"))
-        for each in found:
-            if isinstance(each.target, LabDirectory):
-                each.target.remove()
-            else:
-                provider.remove(each.target)
+    for name in sorted({each.lab for each in found}):
+        directory = LabDirectory(home(), name)
+        given = {each.what for each in found if each.lab == name}
+        with directory.lock("gc"):
+            for each in _of_lab(name, directory, provider):
+                if each.what not in given:
+                    continue
+                if isinstance(each.target, LabDirectory):
+                    each.target.remove()
+                else:
+                    provider.remove(each.target)
 
 
 def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garbage]:
