@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -69,7 +70,7 @@ def _baked(box: str, packages: tuple[str, ...]) -> BakedImage:
 
 
 def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observed:
-    """What the case says is there. ``as: desired`` is a node that is as it shall be; keys beside it change that."""
+    """What the case says is there. ``as: desired`` is a node that is as it shall be but for the parts in ``changed``."""
     nodes = {name: _node(name, dict(each), wanted) for name, each in given.get("nodes", {}).items()}
     networks = {
         name: ObservedNetwork(
@@ -107,7 +108,12 @@ def _node(name: str, given: dict[str, Any], wanted: Desired | None) -> ObservedN
         ports=tuple(Port(int(inner), int(outer)) for inner, outer in given.pop("ports", {}).items()),
         role="gateway" if name == GATEWAY else "node",
     )
+    parts = "|".join(given.pop("changed", ["nothing"]))
+
+    def other(digest: str) -> str:
+        return re.sub(rf"\b({parts})=\w+", r"\1=other", digest)
+
     if given.pop("as", None) == "desired" and wanted is not None and name in wanted.nodes:
         target = wanted.nodes[name]
-        node = replace(node, shape=target.shape, content=target.content, image=target.image)
+        node = replace(node, shape=other(target.shape), content=other(target.content), image=target.image)
     return replace(node, **json.loads(json.dumps(given)))

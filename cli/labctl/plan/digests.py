@@ -50,5 +50,22 @@ def content(node: Node, hosts: tuple[str, ...]) -> str:
     return _digest(value)
 
 
-def _digest(value: object) -> str:
-    return sha256(repr(value).encode()).hexdigest()[:16]
+def changed(old: str, new: str) -> list[str]:
+    """The parts in which two digests differ, in the words of a lab file; empty when one of them has no parts."""
+    before, after = _parts(old), _parts(new)
+    if not before or not after:
+        return []
+    names = [name for name in {**after, **before} if before.get(name) != after.get(name)]
+    return [_WORDS.get(name, name) for name in names]
+
+
+_WORDS = {"hosts": "the names of other nodes", "limited": "limits", "health": "healthcheck", "mounts": "volumes"}
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    """A digest in parts, so that what changed can be named: ``box=1f40fc92,ports=d751713a``."""
+    return ",".join(f"{name}={sha256(repr(part).encode()).hexdigest()[:8]}" for name, part in value.items())
+
+
+def _parts(digest: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in digest.split(",") if "=" in part)

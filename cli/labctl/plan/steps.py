@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from labctl import features
 from labctl.model.lab import Node
+from labctl.plan import digests
 from labctl.plan.model import (
     GATEWAY,
     BakedImage,
@@ -157,14 +158,16 @@ class _Draft:
             because = "paused" if known.state == "paused" else f"stopped ({known.status or known.state})"
             started = self.add(Verb.START, ref, because, wanted, self._dependencies(wanted))
         if known.content != wanted.content:
-            self._settle(wanted, "its content changed", started)
+            parts = digests.changed(known.content, wanted.content)
+            because = f"changed: {', '.join(parts)}" if parts else "not known to be finished"
+            self._settle(wanted, because, started, anew=False)
         elif started:
             self.add(Verb.VERIFY, ref, "just started", wanted, [started])
 
-    def _settle(self, wanted: DesiredNode, because: str, started: str | None) -> None:
+    def _settle(self, wanted: DesiredNode, because: str, started: str | None, *, anew: bool = True) -> None:
         ref = node_ref(wanted.name)
         last = [started] if started else []
-        if needs_configuring(wanted) or because == "its content changed":
+        if needs_configuring(wanted) or not anew:
             last = [self.add(Verb.CONFIGURE, ref, because, wanted, last)]
         self.add(Verb.VERIFY, ref, because if not started else "just started", wanted, last)
 
@@ -202,7 +205,8 @@ def _must_be_new(wanted: DesiredNode, known: ObservedNode) -> str | None:
     if not known.started or known.state == "dead":
         return "a former run ended while it was made"
     if known.shape != wanted.shape:
-        return "its box, networks, ports, mounts or rights changed"
+        parts = digests.changed(known.shape, wanted.shape)
+        return f"changed: {', '.join(parts)}" if parts else "it is no longer as it was made"
     gone = known.packages - {*wanted.node.packages, *wanted.recipe.packages}
     if gone:
         return f"removed from its packages: {', '.join(sorted(gone))}"
