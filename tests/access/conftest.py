@@ -121,9 +121,47 @@ class Terminal:
             return b""
 
 
+class NotThereError(Exception):
+    """The lab of these tests could not be brought up; the message is all that labctl said of it."""
+
+
+def bring_up(lab: Labctl) -> None:
+    """Bring the lab up. Raises `NotThereError`."""
+    # The base image comes with `web`, and `thing` is made from it.
+    for argv in (("up", "web", "-v"), ("up", "-v")):
+        done = lab(*argv, timeout=600)
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).decode(errors="replace")
+            raise NotThereError(f"labctl {' '.join(argv)}: exit code {done.returncode}\n{said}")
+
+
+@dataclass
+class Common:
+    """The lab that all tests of a session share, or why it is not there. `told`: a test has failed of it."""
+
+    lab: Labctl
+    failure: str | None = None
+    told: bool = False
+
+
+@pytest.fixture
+def labctl(common: Common) -> Labctl:
+    """A lab of two `web`, a plain `dev`, an `alone` without network and a `thing` made from an image.
+
+    When it could not be brought up the first test that wants it fails with all that labctl said, the others are left
+    out: they would all say the same.
+    """
+    if common.failure is not None and common.told:
+        pytest.skip("the lab of these tests is not there: see the first of them")
+    if common.failure is not None:
+        common.told = True
+        pytest.fail(common.failure, pytrace=False)
+    return common.lab
+
+
 @pytest.fixture(scope="session")
-def labctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labctl]:
-    """A lab of two `web`, a plain `dev`, an `alone` without network and a `thing` made from an image."""
+def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Common]:
+    """Made once, and taken down at the end whatever became of it."""
     from labctl.source.boxes import base_image, default_box
 
     directory = tmp_path_factory.mktemp("access")
@@ -133,12 +171,14 @@ def labctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labctl]:
     for file in FILES.iterdir():
         text = file.read_text().replace("LAB", made.name).replace("IMAGE", base_image(default_box()).tag)
         (directory / file.name).write_text(text)
+    shared = Common(made)
     try:
-        first = made("up", "web", timeout=600)  # the base image comes with it, which `thing` is made from
-        assert first.returncode == 0, first
-        up = made("up", timeout=600)
-        assert up.returncode == 0, up
-        yield made
+        bring_up(made)
+    except NotThereError as error:
+        shared.failure = str(error)
+    try:
+        yield shared
     finally:
         down = made("down", "--volumes", timeout=120)
-    assert down.returncode == 0, down
+    if down.returncode != 0:
+        pytest.fail(f"labctl down: {down.stderr.decode(errors='replace')}", pytrace=False)
