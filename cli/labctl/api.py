@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from labctl.errors import LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
 from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedLab, ObservedNode
+from labctl.source.discover import NoLabFileError, discover
 
 if TYPE_CHECKING:
     from labctl.model.lab import Lab
@@ -45,17 +46,27 @@ def provider() -> Provider:
     return Docker(cache=cache(), trust=host_trust(), home=invoking_user().home)
 
 
-def find_lab(files: Sequence[str] | None, name: str | None) -> str:
+def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = False) -> str:
     """The name of the lab that is meant: `name`, else that of the file given or found here.
 
-    A file that no longer says which lab it is (broken, gone) still leads to the lab that was made from its directory,
-    one that was renamed to the lab that was made from it. Raises the file's own error when there is none.
+    A file that no longer says which lab it is (broken; gone, when it was not given) still leads to the lab that was
+    made from its directory, one that was renamed to the lab that was made from it. A file that was given has to be
+    there, unless `gone`, with which it may still mean the lab that was made from it. Raises the file's own error when
+    there is none.
     """
     if name is not None:
+        require_files(files)
         return name
     try:
         loaded = load(files)
     except LabctlError as error:
+        if files and isinstance(error, NoLabFileError):
+            made_from = _labs_made_from(files)
+            if gone and len(made_from) == 1:
+                return made_from[0]
+            if made_from:
+                error.hint = f"the lab that was made from it is still there: -n {made_from[0]}"
+            raise
         made_here = _labs_made_in(_directory_of(files))
         if len(made_here) == 1:
             return made_here[0]
@@ -67,6 +78,12 @@ def find_lab(files: Sequence[str] | None, name: str | None) -> str:
             ) from error
         raise
     return lab_of(loaded)
+
+
+def require_files(files: Sequence[str] | None) -> None:
+    """Raise `NoLabFileError` when one of the files that were given is not there."""
+    if files:
+        discover(files, cwd=Path.cwd())
 
 
 def lab_of(loaded: Loaded) -> str:
@@ -81,6 +98,18 @@ def _former_name(loaded: Loaded) -> str | None:
     sources = {each: LabDirectory(home(), each).source() for each in known_labs(home())}
     former = [each for each, source in sources.items() if source is not None and source[0] == files]
     return former[0] if len(former) == 1 else None
+
+
+def _labs_made_from(files: Sequence[str]) -> list[str]:
+    """Labs made from exactly these files (or the lab file of a directory), as labctl's own files have it."""
+    given = [Path(os.path.abspath(file)) for file in files]
+    found = []
+    for name in known_labs(home()):
+        source = LabDirectory(home(), name).source()
+        made_from = [Path(os.path.abspath(file)) for file in source[0]] if source is not None else []
+        if made_from and given in (made_from, [made_from[0].parent]):
+            found.append(name)
+    return found
 
 
 def _labs_made_in(directory: Path) -> list[str]:

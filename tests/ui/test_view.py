@@ -14,6 +14,7 @@ from labctl.errors import NotFoundError
 from labctl.lab import LabDirectory
 from labctl.model.lab import Lab
 from labctl.plan.model import ObservedLab
+from labctl.source.load import Loaded, Origins
 from tests.ui.observed import CANARY, lab, observed
 
 Run = Callable[..., int]
@@ -27,6 +28,11 @@ old    exited (3)                                                          valke
 """
 
 
+def loaded(found: Lab) -> Loaded:
+    """The lab as it comes out of a file."""
+    return Loaded(found, {}, Origins(None, ()), (found.directory / "lab.yaml",))  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command line on a host that has the one lab of `observed`."""
@@ -37,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         return api.RunningLab(name, None, observed(), LabDirectory(tmp_path, name))  # type: ignore[arg-type]
 
     monkeypatch.setattr(api, "open_lab", open_lab)
-    monkeypatch.setattr(api, "load_lab", lambda files: lab())
+    monkeypatch.setattr(api, "load", lambda files: loaded(lab()))
     return lambda *words: _guarded(lambda: build(words).main(words, prog_name="labctl"), argv=words)
 
 
@@ -45,7 +51,14 @@ def test_status(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 0
     seen = capsys.readouterr()
     assert seen.out == STATUS
-    assert seen.err == "missing: late (labctl up makes them)\ndesktops: labctl vnc --name shop\n"
+    assert seen.err == "missing: late (labctl up makes them)\ndesktops: labctl vnc\n"
+
+
+def test_what_to_type_next_names_the_lab_where_it_has_to(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the lab's directory it is found by its file; by name or by a file given with -f only these lead to it."""
+    for words in (("--name", "shop"), ("-f", "elsewhere/lab.yaml")):
+        assert run("status", *words) == 0
+        assert capsys.readouterr().err.endswith("desktops: labctl vnc --name shop\n")
 
 
 def test_ps_is_status(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,7 +69,7 @@ def test_ps_is_status(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
 def test_status_by_name_needs_no_file(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "load_lab", lambda files: pytest.fail("the file is not asked for"))
+    monkeypatch.setattr(api, "load", lambda files: pytest.fail("the file is not asked for"))
     assert run("status", "--name", "shop", "-o", "name") == 0
     assert capsys.readouterr().out.split() == ["dev", "old", "web-1"]
 
@@ -64,10 +77,10 @@ def test_status_by_name_needs_no_file(
 def test_status_says_so_when_the_file_cannot_be_read(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(files: object) -> Lab:
+    def broken(files: object) -> Loaded:
         raise NotFoundError("no lab file here")
 
-    monkeypatch.setattr(api, "load_lab", broken)
+    monkeypatch.setattr(api, "load", broken)
     monkeypatch.setattr(api, "find_lab", lambda files, name: "shop")
     assert run("status", "-o", "name") == 0
     seen = capsys.readouterr()
@@ -80,7 +93,7 @@ def test_a_file_of_that_name_elsewhere_says_nothing_about_the_lab(
 ) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr(api, "load_lab", lambda files: replace(lab(), directory=Path("/elsewhere")))
+    monkeypatch.setattr(api, "load", lambda files: loaded(replace(lab(), directory=Path("/elsewhere"))))
     assert run("status", "-o", "name") == 0
     assert "late" not in capsys.readouterr().out
 

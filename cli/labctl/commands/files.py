@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,7 +29,7 @@ RUN_LOG = "/var/log/lab/run.log"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.command("cp", cls=PlainUsage)(cp)
-    app.command("logs", cls=PlainUsage)(logs)
+    app.command("logs", cls=_LogsUsage)(logs)
     app.command("forward", cls=PlainUsage)(forward)
 
 
@@ -72,8 +73,6 @@ def cp(
 
 
 def _end(node: ObservedNode | None, lab: RunningLab) -> End:
-    from pathlib import Path
-
     from labctl.access.copy import End, HostTree
     from labctl.access.tree import tree_of
 
@@ -87,6 +86,18 @@ def _end(node: ObservedNode | None, lab: RunningLab) -> End:
 
 
 # ---------------------------------------------------------------- logs
+
+_FOLLOW_HINT = "-f names the lab file; to follow what is printed: -F, or --follow"
+
+
+class _LogsUsage(PlainUsage):
+    """Knows the habit of `tail -f`, whose -f is another here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[-1] == "-f":
+            raise UsageError("-f needs the path of a lab file", hint=_FOLLOW_HINT)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
 
 
 def logs(
@@ -116,7 +127,12 @@ def logs(
     begin = _moment(since) if since is not None else None
     if run and (follow or timestamps or begin is not None):
         raise UsageError("--run goes with --tail only")
-    lab = meant_lab(file, name)
+    try:
+        lab = meant_lab(file, name)
+    except NotFoundError as error:
+        if file and not all(each == "-" or Path(each).exists() for each in file):
+            error.hint = _FOLLOW_HINT
+        raise
     chosen = lab.nodes(nodes or ())
     sys.stdout.flush()
     stdout, stderr = sys.stdout.buffer, sys.stderr.buffer

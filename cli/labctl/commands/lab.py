@@ -121,7 +121,7 @@ def down(
     from labctl import api, lifecycle
     from labctl.commands.session import Session
 
-    lab = api.find_lab(file, name)
+    lab = api.find_lab(file, name, gone=True)
     with Session(lab, progress, quiet=quiet, verbose=verbose) as session:
         outcome, kept = lifecycle.down(lab, volumes=volumes, emit=session.emit, missing_ok=name is None)
         session.finish(outcome)

@@ -37,7 +37,8 @@ def status(*, file: File = None, name: Name = None, output: Output = OutputForma
     meant, lab = _meant(file, name)
     observed = api.open_lab(meant).observed
     document = status_document(observed, _same(lab, observed))
-    show(document, output, table=lambda: print_status(document))
+    found_here = file is None and name is None
+    show(document, output, table=lambda: print_status(document, found_here=found_here))
 
 
 def inspect(
@@ -84,6 +85,7 @@ def _meant(files: list[str] | None, name: str | None) -> tuple[str, Lab | None]:
     from labctl.errors import LabctlError
     from labctl.lab import LabDirectory, home
 
+    given = files
     if name is not None and files is None:
         source = LabDirectory(home(), name).source()
         files = source[0] if source else []
@@ -92,7 +94,7 @@ def _meant(files: list[str] | None, name: str | None) -> tuple[str, Lab | None]:
     try:
         loaded = api.load(files)
     except LabctlError as error:
-        meant = api.find_lab(files, name)
+        meant = api.find_lab(given, name)
         typer.echo(f"note: the lab file is left out: {error.message}", err=True)
         return meant, None
     return name or api.lab_of(loaded), loaded.lab

@@ -20,15 +20,20 @@ _STATES: Mapping[str, str] = MappingProxyType(
 
 
 def print_status(
-    document: StatusDocument, *, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ
+    document: StatusDocument,
+    *,
+    found_here: bool = False,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """One line per node, then on stderr what to do next."""
+    """One line per node, then on stderr what to do next; `found_here`: commands find the lab without its name."""
     header = ("NODE", "STATE", "HEALTH", "ADDRESSES", "PORTS", "DESKTOP", "IMAGE")
     print_table(header, [_node_row(node) for node in document.nodes], stream=stream, environ=environ)
     if missing := [node.name for node in document.nodes if node.state == "missing"]:
         sys.stderr.write(f"missing: {', '.join(missing)} (labctl up makes them)\n")
     if any(node.desktop and node.state == "running" for node in document.nodes):
-        sys.stderr.write(f"desktops: labctl vnc --name {document.lab}\n")
+        which = "" if found_here else f" --name {document.lab}"
+        sys.stderr.write(f"desktops: labctl vnc{which}\n")
 
 
 def print_labs(
