@@ -37,6 +37,12 @@ class World(Protocol):
     def shell(self, node: str) -> Shell:
         """A way into a running node. Raises `LabctlError` when it does not run."""
 
+    def require(self, name: str, *, every: bool) -> None:
+        """Raise `LabctlError` when no node of that name runs, with `every` when one of a group does not.
+
+        A name that means no node of the lab is fine.
+        """
+
     def address(self, name: str) -> str | None:
         """The address at which this host reaches the node, by any of its names; None for names of other machines."""
 
@@ -51,7 +57,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How a check ended. `output` is what its last attempt said; `seconds` is how long it took in all."""
+    """How a check ended. `output` is what its last attempt said; `seconds` is how long it took in all.
+
+    `hint` is what to do first, when that is known.
+    """
 
     name: str
     kind: str
@@ -61,6 +70,7 @@ class CheckResult:
     attempts: int
     seconds: float
     output: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +176,28 @@ def run_check(
 ) -> CheckResult:
     """Try a check until it holds, its retries are used up, `deadline` is over or `stop` set. Raises no `LabctlError`.
 
-    A check in a group must hold in every copy.
+    A check in a group must hold in every copy. One whose nodes do not run is not tried.
     """
     waiting = stop or threading.Event()
     began = time.monotonic()
 
-    def result(state: State, attempts: int, output: str) -> CheckResult:
+    def result(state: State, attempts: int, output: str, hint: str | None = None) -> CheckResult:
         took = time.monotonic() - began
         subject = check.subject if isinstance(check.subject, str) else " ".join(check.subject)
-        return CheckResult(
-            check.name, check.kind, subject, check.node, state, attempts, took, output.strip()[-_OUTPUT:]
-        )
+        said = output.strip()[-_OUTPUT:]
+        return CheckResult(check.name, check.kind, subject, check.node, state, attempts, took, said, hint)
 
     kind = KINDS.get(check.kind)
     if kind is None:
         return result("skipped", 0, f"checks of kind {check.kind} are not executed by this version")
     try:
         nodes: Sequence[str | None] = [None] if check.node is None else list(world.members(check.node))
+        if check.node is not None:
+            world.require(check.node, every=True)
+        if target := _target(check):
+            world.require(target, every=False)
     except LabctlError as error:
-        return result("failed", 0, error.message)
+        return result("failed", 0, error.message, error.hint)
     last = "no attempt was made before the deadline"
     for count in range(1, max(check.retries, 1) + 1):
         left = check.timeout if deadline is None else min(check.timeout, deadline - time.monotonic())
@@ -199,6 +212,19 @@ def run_check(
             if waiting.wait(pause):
                 break
     return result("failed", max(check.retries, 1), last)
+
+
+def _target(check: Check) -> str | None:
+    """The name of the machine that a check of the kinds tcp and http is about."""
+    from urllib.parse import urlsplit
+
+    match check.kind:
+        case "tcp":
+            return str(check.subject).rpartition(":")[0]
+        case "http":
+            return urlsplit(str(check.subject)).hostname
+        case _:
+            return None
 
 
 def _attempt(kind: Kind, attempt: Attempt) -> Finding:

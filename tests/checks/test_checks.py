@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Literal
 
 import pytest
 
@@ -52,8 +53,8 @@ class FakeShell:
 class World:
     """A lab of one group `web` with two nodes, at 127.0.0.1."""
 
-    def __init__(self, **shells: FakeShell) -> None:
-        self.shells = shells
+    def __init__(self, *, stopped: Collection[str] = (), **shells: FakeShell) -> None:
+        self.shells, self.stopped = shells, stopped
 
     def members(self, name: str) -> list[str]:
         if name == "web":
@@ -64,6 +65,12 @@ class World:
 
     def shell(self, node: str) -> FakeShell:
         return self.shells[node.replace("-", "_")]
+
+    def require(self, name: str, *, every: bool) -> None:
+        members = self.members(name) if name == "web" else [name]
+        asleep = [node for node in members if node in self.stopped]
+        if asleep and (every or len(asleep) == len(members)):
+            raise LabctlError(f"{asleep[0]} is not running (exited)", hint=f"labctl start {asleep[0]}")
 
     def address(self, name: str) -> str | None:
         return "127.0.0.1" if name in ("web-1", "web-1.shop.internal") else None
@@ -283,3 +290,35 @@ def test_output_is_bounded() -> None:
     result = node_check(FakeShell(Result(1, b"x" * 1_000_000, b"")), "run", "x")
     assert len(result.output) < 5000
     assert result.output.endswith("exit code 1")
+
+
+# ---------------------------------------------------------------- nodes that do not run
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "node", "stopped"),
+    [
+        ("tcp", "web-1:22", "dev", "dev"),
+        ("tcp", "web-1:22", "dev", "web-1"),
+        ("http", "http://web-1:80/x", None, "web-1"),
+        ("run", "true", "web", "web-2"),
+    ],
+)
+def test_what_does_not_run_is_not_asked(
+    kind: Literal["tcp", "http", "run"], subject: str, node: str | None, stopped: str
+) -> None:
+    shell = FakeShell(Result(0, b"", b""))
+    world = World(stopped=(stopped,), dev=shell, web_1=shell, web_2=shell)
+    result = run_check(Check("c", kind, subject, node, interval=60.0), world)
+    assert (result.state, result.attempts) == ("failed", 0)
+    assert result.output == f"{stopped} is not running (exited)"
+    assert result.hint == f"labctl start {stopped}"
+    assert shell.commands == []
+
+
+def test_a_group_is_reached_as_long_as_one_copy_runs() -> None:
+    shell = FakeShell(Result(0, b"connected", b""))
+    world = World(stopped=("web-1",), dev=shell)
+    assert run_check(Check("c", "tcp", "web:22", "dev"), world).state == "passed"
+    world = World(stopped=("web-1", "web-2"), dev=shell)
+    assert run_check(Check("c", "tcp", "web:22", "dev"), world).attempts == 0

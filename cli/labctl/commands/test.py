@@ -98,6 +98,10 @@ def _chosen(lab: Lab, names: Sequence[str]) -> list[Check]:
     return [lab.checks[each] for each in dict.fromkeys(names)] if names else list(lab.checks.values())
 
 
+_ALIVE = ("running", "restarting")
+"""States in which trying a check makes sense; it may take more than one try."""
+
+
 class _World:
     """The running lab as checks see it; see `checks.World`."""
 
@@ -112,12 +116,23 @@ class _World:
         require_running([found])
         return self._lab.shell(found)
 
+    def require(self, name: str, *, every: bool) -> None:
+        short = self._short(name)
+        members = self._lab.nodes([short]) if short in self._lab.groups else []
+        if not every and any(node.state in _ALIVE for node in members):
+            return
+        require_running([node for node in members if node.state not in _ALIVE])
+
     def address(self, name: str) -> str | None:
-        short = name.removesuffix(f".{self._lab.name}.internal")
+        short = self._short(name)
         if short in self._lab.groups:
-            return str(self._lab.address(self._lab.nodes([short])[0]))
+            members = self._lab.nodes([short])
+            return str(self._lab.address(next((node for node in members if node.state in _ALIVE), members[0])))
         nodes = self._lab.observed.nodes.values()
         return name if any(name == str(address) for node in nodes for address in node.addresses.values()) else None
+
+    def _short(self, name: str) -> str:
+        return name.removesuffix(f".{self._lab.name}.internal")
 
 
 # ---------------------------------------------------------------- results
@@ -176,10 +191,23 @@ def _raise_for_failures(results: Sequence[CheckResult]) -> None:
             line
             for result in failed
             for line in (
-                f"{result.name}: {result.kind} {result.subject} from {result.node or 'this host'}, "
-                f"{result.attempts} tries in {result.seconds:.1f} s; the last one said:",
+                f"{result.name}: {result.kind} {result.subject} from {result.node or 'this host'}, {_tries(result)}:",
                 *(f"  {said}" for said in result.output.splitlines()[-10:] or ["nothing"]),
             )
         ],
-        hint=f"once more, it alone: labctl test {failed[0].name}",
+        hint=_what_to_do(failed),
     )
+
+
+def _tries(result: CheckResult) -> str:
+    if result.attempts == 0:
+        return "not tried"
+    tries = f"{result.attempts} tr{'y' if result.attempts == 1 else 'ies'}"
+    return f"{tries} in {result.seconds:.1f} s; the last one said"
+
+
+def _what_to_do(failed: Sequence[CheckResult]) -> str:
+    hints = {result.hint for result in failed if result.hint is not None}
+    if len(hints) > 1:
+        return "labctl start"  # nodes that do not run are all that is known before the first try
+    return hints.pop() if hints else f"once more, it alone: labctl test {failed[0].name}"
