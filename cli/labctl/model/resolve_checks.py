@@ -54,10 +54,12 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
         on = (node,) if draft.one_node((*path, "from"), node) else ()
     if isinstance(spec, TcpCheckSpec):
         with draft.at((*path, "tcp")):
+            _known_host(draft, (*path, "tcp"), _host_port(spec.tcp).rpartition(":")[0])
             return Check(name, "tcp", _host_port(spec.tcp), node, interval, timeout, retries, nodes=on)
         return None
     if isinstance(spec, HttpCheckSpec):
         with draft.at((*path, "http")):
+            _known_host(draft, (*path, "http"), urlsplit(_url(spec.http)).hostname or "")
             return Check(
                 name,
                 "http",
@@ -93,6 +95,19 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
     if screen is not None and nodes[screen].desktop is None and not draft.unsure(*nodes[screen].source):
         draft.add((*path, "desktop"), f"node {screen} has no desktop")
     return Check(name, "desktop", spec.desktop, spec.desktop, interval, timeout, retries, nodes=(spec.desktop,))
+
+
+def _known_host(draft: Draft, path: KeyPath, host: str) -> None:
+    """A problem when `host` is a bare name and no node's: only those of this lab have such names in it."""
+    bare = host.lower()
+    elsewhere = bare == "localhost" or bare.isdigit() or any(mark in bare for mark in ".:")
+    if (
+        elsewhere
+        or bare in draft.groups
+        or any(draft.unsure("nodes", name) for name in (bare, bare.rpartition("-")[0]))
+    ):
+        return
+    draft.unknown(path, "node", host, draft.groups)
 
 
 def _host_port(text: str) -> str:
