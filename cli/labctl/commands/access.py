@@ -80,6 +80,7 @@ def ssh(
         require_running([node])
         if node.kind == "image" or not node.addresses:
             raise typer.Exit(_shell_by_exec(lab, node, command, user))
+        _require_login(lab, node, user)
         _become(_ssh_command(lab, node, command, user))
 
 
@@ -100,6 +101,44 @@ def _ssh_command(lab: RunningLab, node: ObservedNode, command: Sequence[str], us
     terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
     # ssh joins its words with spaces for the node's shell: quoted, they arrive as they are.
     return [*line, *terminal, node.name, "--", command[0] if len(command) == 1 else shlex.join(command)]
+
+
+def _require_login(lab: RunningLab, node: ObservedNode, user: str) -> None:
+    """Raise `LabctlError` when ssh would refuse the user: sshd says that of every user in the same words.
+
+    Somebody whom the lab file does not know may still have a key there: a run step may have made the account.
+    """
+    if user == "lab":
+        return
+    known = ["lab", *(_users(lab, node) or ())]
+    if user in known or (user != "root" and _has_keys(lab, node, user)):
+        return
+    raise LabctlError(
+        f"{user} cannot log in to {node.name} by ssh",
+        details=[f"these can: {', '.join(dict.fromkeys(known))}"],
+        hint=f"labctl exec {'' if user == 'root' else f'-u {user} '}{node.name} -- bash -l",
+    )
+
+
+def _users(lab: RunningLab, node: ObservedNode) -> list[str] | None:
+    """The further users that the lab file gives the node; None when it is not known."""
+    from labctl import api
+
+    source = lab.directory.source()
+    try:
+        made_from = api.load_lab(source[0]) if source and source[0] else None
+    except LabctlError:
+        return None
+    if made_from is None or node.name not in made_from.nodes:
+        return None
+    return [user.name for user in made_from.nodes[node.name].users]
+
+
+def _has_keys(lab: RunningLab, node: ObservedNode, user: str) -> bool:
+    """Whether sshd finds keys for the user in the node."""
+    script = 'for f in "/etc/lab/authorized_keys/$1" "$(getent passwd "$1" | cut -d: -f6)/.ssh/authorized_keys"'
+    script += '; do [ ! -s "$f" ] || exit 0; done; exit 1'
+    return lab.shell(node).run(("sh", "-c", script, "sh", user), timeout=20.0).code == 0
 
 
 def _existing_config(lab: RunningLab) -> Path:
