@@ -124,7 +124,13 @@ def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: boo
             connection.connect((str(address), probe.port))
             if not (greeting and probe.banner):
                 return True
-            return connection.recv(len(probe.banner)).startswith(probe.banner)
+            said = connection.recv(len(probe.banner))
+            if said.startswith(probe.banner) and probe.farewell:
+                # What is left unread would make of the end a reset, which is noted as an error.
+                while not said.endswith(b"\n"):
+                    said += connection.recv(1) or b"\n"
+                connection.sendall(probe.farewell)
+            return said.startswith(probe.banner)
     except OSError:
         return False
 

@@ -44,7 +44,8 @@ class Probe:
     """What must hold before a feature counts as ready.
 
     `port` and `banner`: a TCP connection to the node gives a greeting that begins with these bytes (cheap, reads
-    only). `script`: run in the node as root, exit 0 when it holds; it is asked only for nodes that were just started.
+    only); `farewell` is what then ends the conversation politely.
+    `script`: run in the node as root, exit 0 when it holds; it is asked only for nodes that were just started.
     `description` completes the sentence "waiting for …"; `hint` is what to do when it never holds.
     """
 
@@ -53,6 +54,7 @@ class Probe:
     hint: str
     port: int | None = None
     banner: bytes = b""
+    farewell: bytes = b""
     script: str | None = None
 
 

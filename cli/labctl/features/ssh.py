@@ -36,6 +36,7 @@ def recipe() -> Recipe:
                 hint="see what the node logged with `labctl logs`",
                 port=22,
                 banner=b"SSH-2.0-",
+                farewell=b"SSH-2.0-labctl\r\n",
             ),
         ),
     )
