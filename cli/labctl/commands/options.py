@@ -55,7 +55,7 @@ Name = Annotated[
     typer.Option("-n", "--name", metavar="LAB", help="Name of the lab, from anywhere.", autocompletion=complete_labs),
 ]
 Output = Annotated[OutputFormat, typer.Option("-o", "--output", help="How to print the result.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress; print names only.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress, only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the output of builds and run steps too.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 ProgressMode = Annotated[Progress, typer.Option("--progress", help="How to show progress.")]
