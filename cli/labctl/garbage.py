@@ -33,7 +33,7 @@ def find(provider: Provider | None = None) -> list[Garbage]:
     for name in sorted({*labs, *known_labs(home())}):
         directory = LabDirectory(home(), name)
         try:
-            with directory.lock("gc"):
+            with directory.lock():
                 found += _of_lab(name, directory, provider)
         except BusyError:
             continue
@@ -49,7 +49,7 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> None:
     for name in sorted({each.lab for each in found}):
         directory = LabDirectory(home(), name)
         given = {each.what for each in found if each.lab == name}
-        with directory.lock("gc"):
+        with directory.lock():
             for each in _of_lab(name, directory, provider):
                 if each.what not in given:
                     continue
@@ -71,3 +71,8 @@ def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garb
         if directory.exists and not observed.volumes:
             found.append(Garbage(f"files of lab {name}", "nothing of the lab is on this host", name, directory))
     return found
+
+
+def clear_builds(provider: Provider | None = None) -> int:
+    """Remove what killed image builds left in the engine; how many things that were."""
+    return len((provider or api.provider()).clear_leftovers())

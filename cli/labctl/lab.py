@@ -1,4 +1,4 @@
-"""One lab on disk: keys, secrets, journal, lock. The only module that names paths below labctl's home.
+"""One lab on disk: keys, secrets, journal; and its lock. The only module that names paths below labctl's home.
 
 Nothing here is needed to see or to take down a lab (labels on the engine's objects are the state); when the directory
 is lost, `up` makes new keys and passwords and puts them into the nodes.
@@ -6,11 +6,15 @@ is lost, `up` makes new keys and passwords and puts them into the nodes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pwd
 import re
 import secrets
 import shutil
+import socket
+import struct
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,7 +89,6 @@ class LabDirectory:
         self.ssh_config = self.path / "ssh_config"
         self.known_hosts = self.path / "known_hosts"
         self.log = self.path / "labctl.log"
-        self._locks = root / "locks"
         self._secrets = self.path / "secrets.json"
         self._journal = self.path / "journal.json"
         self._source = self.path / "source.json"
@@ -97,29 +100,24 @@ class LabDirectory:
     # ------------------------------------------------------------ lock
 
     @contextmanager
-    def lock(self, command: str) -> Iterator[None]:
-        """Hold the lab for `command`. Raises `BusyError`, naming who holds it, when another labctl works on it.
+    def lock(self) -> Iterator[None]:
+        """Hold the lab. Raises `BusyError`, naming who holds it, when another labctl of this host works on it.
 
-        The lock is the kernel's: it is gone with the process, however that ends.
+        The lock is a name in the kernel's own table of sockets: the same for all users and homes of the host, no file
+        that can be left, and gone with the process, however that ends.
         """
-        import filelock
-
-        _private_directory(self._locks)
-        path = self._locks / f"{self.name}.lock"
-        lock = filelock.FileLock(path, timeout=0, mode=0o600)
-        holder = path.with_suffix(".json")
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise BusyError(f"another labctl works on lab {self.name}", details=[_holder(holder)], hint=_WAIT) from None
-        try:
-            _write(holder, json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
+        address = f"\0labctl/{self.name}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
+            try:
+                lock.bind(address)
+                lock.listen(1)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise BusyError(
+                    f"another labctl works on lab {self.name}", details=[_holder(address)], hint=_WAIT
+                ) from None
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            if not self.path.exists():
-                path.unlink(missing_ok=True)
-            lock.release()
 
     # ------------------------------------------------------------ keys and secrets
 
@@ -260,13 +258,28 @@ _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}\s")
 _WAIT = "wait until it is done, or stop that process"
 
 
-def _holder(path: Path) -> str:
+def _holder(address: str) -> str:
+    """Who listens at `address`: the kernel tells the process, /proc its command and when it began."""
     try:
-        data = json.loads(path.read_text())
-        since = time.strftime("%H:%M:%S", time.localtime(data["since"]))
-        return f"`labctl {data['command']}`, process {data['pid']}, since {since}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it started just now"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(1.0)
+            asking.connect(address)
+            pid, uid, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        process = Path(f"/proc/{pid}")
+        words = process.joinpath("cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        since = time.strftime("%H:%M:%S", time.localtime(process.stat().st_ctime))
+    except OSError:
+        return "it started or ended just now"
+    called = next((place for place, word in enumerate(words) if Path(word).name == "labctl"), None)
+    command = " ".join(["labctl", *words[called + 1 :]]) if called is not None else words[0]
+    return f"`{command}` of user {_user(uid)}, process {pid}, since {since}"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _complete(kept: object) -> bool:

@@ -102,7 +102,7 @@ def up(
     directory = LabDirectory(home(), lab.name)
     provider = api.provider()
     refuse_unbuilt(lab, nodes)
-    with directory.lock("up"):
+    with directory.lock():
         avoid: list[ConflictError] = []
         again = False
         while True:
@@ -140,7 +140,7 @@ def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> t
     provider = api.provider()
     from labctl.work import take_down
 
-    with directory.lock("down"):
+    with directory.lock():
         observed = provider.observe(name)
         there = bool(observed.nodes or observed.networks or observed.volumes)
         if not there and not directory.exists and not missing_ok:
@@ -165,7 +165,7 @@ def stop(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -
         assert isinstance(step.target, ObservedNode)
         lab.provider.stop(step.target, timeout=timeout)
 
-    with lab.directory.lock("stop"):
+    with lab.directory.lock():
         return execute(Plan(lab.name, steps), act, emit)
 
 
@@ -202,7 +202,7 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
         address = next(iter(node.addresses.values()), None)
         ready(Subject(node.name, address, probes, health=True, may_end=not box), waiting, fresh=True)
 
-    with lab.directory.lock("start"):
+    with lab.directory.lock():
         return execute(Plan(lab.name, (*started, *verified)), act, emit, stop=waiting.stop)
 
 

@@ -208,11 +208,14 @@ def gc(
     found = garbage.find()
     for item in found:
         typer.echo(f"{item.what}: {item.because}")
-    if not found:
-        typer.echo("nothing to remove")
-    elif not dry_run:
+    if found and not dry_run:
         confirm(f"remove {len(found)} thing{'s' * (len(found) != 1)}?", yes=yes)
         garbage.remove(found)
+    builds = 0 if dry_run else garbage.clear_builds()
+    if builds:
+        typer.echo(f"{builds} leftover{'s' * (builds != 1)} of image builds removed")
+    if not found and not builds:
+        typer.echo("nothing to remove")
 
 
 def _print_up(lab: Lab, result: Up, session: Session, output: OutputFormat) -> None:

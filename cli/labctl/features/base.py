@@ -70,7 +70,8 @@ def _identity(node: Node, facts: Facts) -> Iterator[Entry]:
         if all(name != "DISPLAY" for name, _ in environment):
             environment.append(("DISPLAY", ":1"))
     yield _text("/etc/lab/node.env", assignments(known))
-    yield _text("/etc/lab/environment", assignments(environment))
+    # For root, who starts services, and for the lab user's shells; sshd gives it to whoever logs in.
+    yield Entry("/etc/lab/environment", assignments(environment).encode(), 0o640, 0, LAB_UID)
     yield _text("/etc/lab/hosts", "".join(f"{line}\n" for line in facts.hosts))
     yield _text("/etc/motd", f"{facts.node} in lab {facts.lab}\n")
     # sshd gives variables to every session, login shell or not; its file cannot hold a line break.

@@ -88,6 +88,9 @@ class Provider(Protocol):
     def access(self, node: DesiredNode | ObservedNode) -> Access:
         """All ways into the node for people: commands with open streams, archives, logs; see `providers.session`."""
 
+    def clear_leftovers(self) -> Sequence[str]:
+        """Remove what killed image builds left, known by its marks alone; what was removed."""
+
     def labs(self) -> Sequence[ObservedLab]:
         """All labs that it has on this host, by name, reading only."""
 
