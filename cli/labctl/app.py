@@ -58,7 +58,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 EPILOG = (
     "Every flag can also be given as LABCTL_<COMMAND>_<FLAG>, for example LABCTL_UP_YES=1. "
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid lab file, 4 host not able, 5 timeout or not healthy, "
-    "6 checks failed, 7 partly up, 8 busy, 9 no such lab or node."
+    "6 checks failed, 7 partly up, 8 busy, 9 no such lab, node or file, 10 plan --exit-code found changes."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from labctl.app import PANELS, build
+from labctl.app import EPILOG, PANELS, build
+from labctl.errors import ExitCode
 
 HEAVY = ("docker", "paramiko", "pydantic", "yaml", "jinja2", "vagrant", "platformdirs", "labctl.model", "labctl.api")
 
@@ -110,3 +112,15 @@ def test_flags_mean_the_same_everywhere() -> None:
         for short, long in meanings.items():
             if short in parameter.opts:
                 assert long in parameter.opts, f"{' '.join(path)} {short}"
+
+
+def test_the_help_has_every_exit_code_of_labctl() -> None:
+    """Those of a command in a node, from 124, are in the help of `exec`."""
+    said = [int(code) for code in re.findall(r"(?<= )\d+(?= [a-z])", EPILOG.partition("Exit codes:")[2])]
+    assert said == [int(code) for code in ExitCode if code < ExitCode.CHILD_TIMEOUT]
+
+
+def test_quiet_promises_nothing_to_read() -> None:
+    """`up -q`, `down -q` and the others print nothing when all is well; -o name is what prints names."""
+    helps = {str(parameter.help) for _, parameter in FLAGS if "-q" in parameter.opts}
+    assert helps == {"Show no progress, only errors."}
