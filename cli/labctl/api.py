@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from labctl.source.load import Loaded
 
 
+def here() -> Path:
+    """The working directory; where it has been removed, the path that it had."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/") / os.environ.get("PWD", "")
+
+
 def load(files: Sequence[str] | None, *, environ: Mapping[str, str] = os.environ) -> Loaded:
     """The lab file(s) given, or the one found in the working directory or above. Raises `InvalidLabError`."""
     import sys
@@ -29,7 +37,7 @@ def load(files: Sequence[str] | None, *, environ: Mapping[str, str] = os.environ
     from labctl.probe.user import invoking_user
     from labctl.source.load import load as read
 
-    return read(files, cwd=Path.cwd(), stdin=sys.stdin, environ=environ, home=invoking_user(environ).home)
+    return read(files, cwd=here(), stdin=sys.stdin, environ=environ, home=invoking_user(environ).home)
 
 
 def load_lab(files: Sequence[str] | None) -> Lab:
@@ -83,7 +91,7 @@ def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = Fals
 def require_files(files: Sequence[str] | None) -> None:
     """Raise `NoLabFileError` when one of the files that were given is not there."""
     if files:
-        discover(files, cwd=Path.cwd())
+        discover(files, cwd=here())
 
 
 def lab_of(loaded: Loaded) -> str:
@@ -203,7 +211,7 @@ class RunningLab:
 
 def _directory_of(files: Sequence[str] | None) -> Path:
     given = [file for file in files or () if file != "-"]
-    return Path(given[0]).absolute().parent if given else Path.cwd()
+    return Path(given[0]).absolute().parent if given else here()
 
 
 def _made_in(lab: LabDirectory, directory: Path) -> bool:
