@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from tests.desktop.lab import DesktopLab, ask, eventually, split
-from tests.desktop.look import connected, is_drawn, pixels, type_line
+from tests.desktop.look import BACKGROUND, connected, is_drawn, pixels, share, type_line
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]
@@ -62,6 +62,39 @@ def test_the_wall_shows_small_live_pictures_and_resizes_nothing(lab: DesktopLab,
         page.wait_for_selector(f'#desktops [data-node="{node}"] [data-screen="connected"]')
         eventually(partial(shows, page, f'#desktops [data-node="{node}"] canvas'))
     assert {node: lab.size(node) for node in before} == before
+
+
+_SHOWN = """
+(name) => {
+  const card = document.querySelector(`#desktops [data-node="${name}"]`);
+  const [copy, place] = [card.querySelector(".copy"), card.querySelector(".picture")];
+  return [copy.width, copy.height, place.clientWidth, place.clientHeight];
+}
+"""
+_MARGINS = """
+() => {
+  const cards = [...document.querySelectorAll("#desktops li")].map((card) => card.getBoundingClientRect());
+  return [Math.min(...cards.map((card) => card.left)), innerWidth - Math.max(...cards.map((card) => card.right))];
+}
+"""
+
+
+def test_a_small_picture_is_drawn_at_its_own_size_and_in_its_desktops_shape(lab: DesktopLab, visit: Visit) -> None:
+    page = visit(lab.url(), width=2400, height=900)
+    for node in ("ana", "ben", "cat"):
+        page.wait_for_selector(f'#desktops [data-node="{node}"] .copy', state="attached")
+        eventually(partial(shows, page, f'#desktops [data-node="{node}"] .rfb canvas'))
+        page.wait_for_timeout(600)
+        width, height = lab.size(node)
+        drawn_width, drawn_height, shown_width, shown_height = page.evaluate(_SHOWN, node)
+        assert abs(drawn_width - shown_width) <= 1
+        assert abs(drawn_height - shown_height) <= 1
+        assert abs(shown_height - shown_width * height / width) <= 1
+        colours = pixels(page, f'#desktops [data-node="{node}"] .copy')[2]
+        assert share(colours, BACKGROUND) > 0.3
+        assert len(set(colours)) > 40  # smooth: letters of 2 colours have many on the way down
+    left, right = page.evaluate(_MARGINS)
+    assert abs(left - right) <= 1
 
 
 def test_typed_text_reaches_a_terminal(lab: DesktopLab, visit: Visit) -> None:

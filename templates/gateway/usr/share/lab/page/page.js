@@ -94,6 +94,7 @@ function draw() {
       if (node.state === "ready" && !tab.screen.rfb && !tab.screen.refused) tab.screen.connect();
     }
   }
+  $("desktops").style.setProperty("--count", $("desktops").childElementCount);
   pictures();
 }
 

@@ -1,5 +1,6 @@
 // One desktop: a connection that comes back by itself, shown in an element of the page.
 import RFB from "./novnc/core/rfb.js";
+import { Picture } from "./picture.js";
 
 const RETRY = [300, 600, 1000, 2000, 3000]; // milliseconds
 
@@ -52,6 +53,7 @@ export class Screen extends EventTarget {
     rfb.addEventListener("connect", () => {
       this.failures = 0;
       this.show("connected", "");
+      if (!this.live) this.picture = new Picture(this.place.querySelector("canvas"), this.element.parentElement);
       if (this.element.dataset.open === "true") this.focus();
     });
     rfb.addEventListener("securityfailure", (event) => {
@@ -70,6 +72,7 @@ export class Screen extends EventTarget {
 
   lost(rfb) {
     if (this.rfb === rfb) this.rfb = null;
+    this.dropPicture();
     this.place.replaceChildren();
     if (this.closed) return;
     const pause = RETRY[Math.min(this.failures, RETRY.length - 1)];
@@ -79,6 +82,11 @@ export class Screen extends EventTarget {
     this.dispatchEvent(new CustomEvent("lost"));
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), this.refused ? 3000 : pause);
+  }
+
+  dropPicture() {
+    this.picture?.close();
+    this.picture = null;
   }
 
   show(state, text) {
@@ -108,6 +116,7 @@ export class Screen extends EventTarget {
   close() {
     this.closed = true;
     clearTimeout(this.timer);
+    this.dropPicture();
     this.rfb?.disconnect();
     this.element.remove();
   }
