@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -220,6 +221,60 @@ def test_users_programs_are_there(lab: DesktopLab) -> None:
     for node in ("ana", "ben"):
         lab.sh(node, "command -v lxterminal pcmanfm mousepad")
     lab.sh("cat", "command -v xfce4-terminal thunar mousepad")
+
+
+_BROWSER = """\
+[Desktop Entry]
+Type=Application
+Name=A <browser> & more
+Exec=/bin/true --new "%u"
+Icon=no-such-icon
+Categories=Network;WebBrowser;
+"""
+
+
+def test_an_installed_browser_is_on_the_top_level_of_the_menu(lab: DesktopLab) -> None:
+    own = ["Terminal", "Files", "Text editor"]
+    entry = "/usr/share/applications/a-browser.desktop"
+    for node in ("ana", "ben"):
+        lab.sh(node, f"cat > {entry} <<'END'\n{_BROWSER}END\n")
+    browsers = lab.sh("ana", "/usr/lib/lab/menu icewm-browsers")
+    icon = "/usr/share/icons/hicolor/scalable/categories/applications-internet.svg"
+    assert browsers == f'prog "A <browser> & more" "{icon}" /bin/true --new'
+    menu = ElementTree.fromstring(lab.sh("ben", "/usr/lib/lab/menu openbox"))
+    assert [item.get("label") for item in menu.findall("item")] == [*own, "A <browser> & more"]
+    assert menu.findtext(f"item[{len(own) + 1}]/action/command") == "/bin/true --new"
+    for node in ("ana", "ben"):
+        lab.sh(node, f"rm {entry}")
+    assert lab.sh("ana", "/usr/lib/lab/menu icewm-browsers") == ""
+    menu = ElementTree.fromstring(lab.sh("ben", "/usr/lib/lab/menu openbox"))
+    assert [item.get("label") for item in menu.findall("item")] == own
+
+
+def test_every_entry_of_a_menu_has_an_icon(lab: DesktopLab) -> None:
+    menu = ElementTree.fromstring(lab.sh("ben", "/usr/lib/lab/menu openbox"))
+    icons = [each.get("icon", "") for each in menu.iter() if each.tag in ("item", "menu")]
+    assert len(icons) > 5
+    lab.sh("ben", " && ".join(f"test -s '{icon}'" for icon in icons))
+    lines = lab.sh("ana", "/usr/lib/lab/menu icewm").splitlines()
+    icons = [line.split('"')[3] for line in lines if line.startswith(("prog ", "menu "))]
+    assert len(icons) > 3
+    lab.sh("ana", " && ".join(f"test -s '{icon}'" for icon in icons))
+    # xfce takes the icons of its categories from the theme
+    shipped = lab.sh("cat", "ls /usr/share/icons/hicolor/scalable/categories")
+    sections = lab.sh("cat", "grep -o 'xfce-[a-z]*.directory' /etc/xdg/menus/xfce-applications.menu").split()
+    for section in sections:
+        name = lab.sh("cat", f"sed -n 's/^Icon=//p' /usr/share/desktop-directories/{section}")
+        assert f"{name}.svg" in shipped.split()
+
+
+def test_a_browser_asks_nothing_when_it_starts(lab: DesktopLab) -> None:
+    for node in ("ana", "ben", "cat"):
+        policies = json.loads(lab.sh(node, "cat /etc/firefox/policies/policies.json"))["policies"]
+        assert policies["OverrideFirstRunPage"] == policies["OverridePostUpdatePage"] == ""
+        assert (
+            policies["DisableTelemetry"] is policies["DisableAppUpdate"] is policies["DontCheckDefaultBrowser"] is True
+        )
 
 
 def test_ready_soon(lab: DesktopLab) -> None:
