@@ -203,6 +203,13 @@ class RunningLab:
         raise LabctlError(f"{node.name} is on no network", hint="give it one with `networks:`")
 
     @property
+    def unfinished(self) -> list[str]:
+        """The nodes that run although what their lab file says could not be put into them whole."""
+        journal = self.directory.journal() or {}
+        nodes = self.observed.nodes.values()
+        return [node.name for node in nodes if node.id in journal and not journal[node.id].content]
+
+    @property
     def gateway_port(self) -> int | None:
         """The port of 127.0.0.1 at which the lab's desktops are; None without desktops."""
         gateway = self.observed.nodes.get(GATEWAY)

@@ -20,6 +20,8 @@ DEAD = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 def test_0_1_2_and_9(project: Project) -> None:
     project.write("nodes: {a: {run: ['<run>']}, b: {}}", run="exit 3")
     assert "configuring it failed" in project.labctl("up", "a", code=1).err
+    shown = project.labctl("status")
+    assert "not configured whole: a" in shown.err
     project.write("nodes: {a: {run: ['<run>']}, b: {}}", run="true")
     project.labctl("up")
     project.labctl("up", "--wat", code=2)

@@ -35,8 +35,8 @@ def status(*, file: File = None, name: Name = None, output: Output = OutputForma
     from labctl.ui.show import show
 
     meant, lab = _meant(file, name)
-    observed = api.open_lab(meant).observed
-    document = status_document(observed, _same(lab, observed))
+    running = api.open_lab(meant)
+    document = status_document(running.observed, _same(lab, running.observed), unfinished=running.unfinished)
     found_here = file is None and name is None
     show(document, output, table=lambda: print_status(document, found_here=found_here))
 

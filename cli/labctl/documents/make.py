@@ -79,8 +79,8 @@ def node_documents(observed: Observed, lab: Lab | None = None) -> list[NodeDocum
     return first + [node_document(nodes[name]) for name in sorted(nodes, key=_natural) if name not in wanted]
 
 
-def status_document(observed: Observed, lab: Lab | None = None) -> StatusDocument:
-    """What is there of the lab; with `lab`, what its file has beyond that too."""
+def status_document(observed: Observed, lab: Lab | None = None, *, unfinished: Sequence[str] = ()) -> StatusDocument:
+    """What is there of the lab; with `lab`, what its file has beyond that; `unfinished` nodes are half configured."""
     return StatusDocument(
         lab=observed.lab,
         directories=sorted(observed.directories),
@@ -93,6 +93,7 @@ def status_document(observed: Observed, lab: Lab | None = None) -> StatusDocumen
             VolumeDocument(name=volume.name, type=volume.type, reclaim=volume.reclaim)
             for volume in _sorted(observed.volumes)
         ],
+        unfinished=list(unfinished),
     )
 
 

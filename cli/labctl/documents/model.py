@@ -65,7 +65,10 @@ class VolumeDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusDocument:
-    """One lab: what ``labctl status`` saw. `directories` are those that it was made from."""
+    """One lab: what ``labctl status`` saw. `directories` are those that it was made from.
+
+    `unfinished` are nodes that could not be configured whole; the next ``labctl up`` goes on with them.
+    """
 
     version: Literal[1] = 1
     kind: Literal["status"] = "status"
@@ -74,6 +77,7 @@ class StatusDocument:
     nodes: list[NodeDocument]
     networks: list[NetworkDocument]
     volumes: list[VolumeDocument]
+    unfinished: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

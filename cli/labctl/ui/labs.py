@@ -31,6 +31,8 @@ def print_status(
     print_table(header, [_node_row(node) for node in document.nodes], stream=stream, environ=environ)
     if missing := [node.name for node in document.nodes if node.state == "missing"]:
         sys.stderr.write(f"missing: {', '.join(missing)} (labctl up makes them)\n")
+    if document.unfinished:
+        sys.stderr.write(f"not configured whole: {', '.join(document.unfinished)} (labctl up goes on with them)\n")
     if any(node.desktop and node.state == "running" for node in document.nodes):
         which = "" if found_here else f" --name {document.lab}"
         sys.stderr.write(f"desktops: labctl vnc{which}\n")
