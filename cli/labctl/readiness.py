@@ -14,7 +14,7 @@ from labctl.plan.model import DesiredNode, Observed, ObservedNode
 from labctl.providers.base import Shell
 from labctl.recipe import Probe
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between two tries: a tenth of what was waited so far, so that no wait lasts much longer than it has to."""
 
 
