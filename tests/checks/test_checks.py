@@ -309,7 +309,7 @@ def test_what_does_not_run_is_not_asked(
 ) -> None:
     shell = FakeShell(Result(0, b"", b""))
     world = World(stopped=(stopped,), dev=shell, web_1=shell, web_2=shell)
-    result = run_check(Check("c", kind, subject, node, interval=60.0), world)
+    result = run_check(Check("c", kind, subject, node, interval=0.5), world)
     assert (result.state, result.attempts) == ("failed", 0)
     assert result.output == f"{stopped} is not running (exited)"
     assert result.hint == f"labctl start {stopped}"

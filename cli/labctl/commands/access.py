@@ -121,7 +121,7 @@ def _require_login(lab: RunningLab, node: ObservedNode, user: str) -> None:
 
 
 def _users(lab: RunningLab, node: ObservedNode) -> list[str] | None:
-    """The further users that the lab file gives the node; None when it is not known."""
+    """The further users to whom the lab file gives a key for the node; None when it is not known."""
     from labctl import api
 
     source = lab.directory.source()
@@ -131,7 +131,7 @@ def _users(lab: RunningLab, node: ObservedNode) -> list[str] | None:
         return None
     if made_from is None or node.name not in made_from.nodes:
         return None
-    return [user.name for user in made_from.nodes[node.name].users]
+    return [user.name for user in made_from.nodes[node.name].users if user.ssh_keys]
 
 
 def _has_keys(lab: RunningLab, node: ObservedNode, user: str) -> bool:
