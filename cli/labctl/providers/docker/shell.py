@@ -141,7 +141,7 @@ class DockerShell:
 
     def _code(self, created: str) -> int:
         with translated(f"see how a command in node {self._node} ended"):
-            for _ in range(100):
+            for _ in range(500):
                 state = self._engine.exec_inspect(created)
                 if not state["Running"] and state["ExitCode"] is not None:
                     return int(state["ExitCode"])
