@@ -41,6 +41,7 @@ class Draft:
     boxes: Collection[str] = ()
     broken: Collection[KeyPath] = ()
     problems: list[Problem] = field(default_factory=list)
+    noted: set[Problem] = field(default_factory=set)
     notices: list[str] = field(default_factory=list)
     copies: dict[str, tuple[str, ...]] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -48,7 +49,8 @@ class Draft:
     def add(self, path: KeyPath, message: str, *, hint: str | None = None, at_key: bool = False) -> None:
         """Note a problem, once."""
         problem = Problem(path, message, hint, at_key)
-        if problem not in self.problems:
+        if problem not in self.noted:
+            self.noted.add(problem)
             self.problems.append(problem)
 
     @contextmanager

@@ -144,17 +144,30 @@ def domains(draft: Draft) -> dict[str, Domain]:
         if parent is not None and parent not in known:
             draft.unknown(("domains", name, "in"), "domain", parent, known)
         found[name] = Domain(name, spec.kind if spec else None, parent)
-    told: set[str] = set()
-    for name in found:
-        chain, here = [name], found[name].parent
-        while here in found and here not in chain:
-            chain.append(here)
-            here = found[here].parent
-        if here == name and name not in told:
-            told.update(chain)
-            words = " → ".join([*chain, name])
-            draft.add(("domains", name, "in"), f"domains lie in each other in a circle: {words}")
+    for circle in _circles({name: domain.parent for name, domain in found.items()}):
+        words = " → ".join([*circle, circle[0]])
+        draft.add(("domains", circle[0], "in"), f"domains lie in each other in a circle: {words}")
     return found
+
+
+def _circles(parents: Mapping[str, str | None]) -> list[list[str]]:
+    """The circles among `parents`, each from its first name on; every name is walked over once."""
+    order = {name: place for place, name in enumerate(parents)}
+    done: set[str] = set()
+    circles: list[list[str]] = []
+    for name in parents:
+        chain: dict[str, None] = {}
+        here: str | None = name
+        while here in order and here not in done and here not in chain:
+            chain[here] = None
+            here = parents[here]
+        if here in chain:
+            circle = list(chain)
+            circle = circle[circle.index(here) :]
+            first = circle.index(min(circle, key=order.__getitem__))
+            circles.append([*circle[first:], *circle[:first]])
+        done.update(chain)
+    return circles
 
 
 def scenarios(draft: Draft, networks: Mapping[str, Network]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from labctl.errors import KeyPath
 from labctl.model.draft import Draft
@@ -17,12 +17,28 @@ def networks(draft: Draft) -> dict[str, Network]:
     found: dict[str, Network] = {}
     for name, spec in (draft.topology.networks or {}).items():
         subnet = parse_subnet(spec.subnet) if spec and spec.subnet else None
-        for other in found.values():
-            if subnet and other.subnet and subnet.overlaps(other.subnet):
-                path = ("networks", name, "subnet")
-                draft.add(path, f"{subnet} overlaps {other.subnet} of network {other.name}")
         found[name] = Network(name, subnet, bool(spec and spec.internal))
+    _overlaps(draft, found)
     return found or {"lan": Network("lan")}
+
+
+def _overlaps(draft: Draft, found: Mapping[str, Network]) -> None:
+    """A problem for each subnet that shares addresses with another, at the later of the two."""
+    order = {name: place for place, name in enumerate(found)}
+    given = [(network.subnet, name) for name, network in found.items() if network.subnet is not None]
+    # Subnets share addresses only when one holds the other; sorted like this, those around one come before it.
+    around: list[tuple[IPv4Network, str]] = []
+    for subnet, name in sorted(given, key=lambda pair: (pair[0].network_address, pair[0].prefixlen, order[pair[1]])):
+        while around and around[-1][0].broadcast_address < subnet.network_address:
+            around.pop()
+        if around:
+            other, its_name = around[-1]
+            if order[its_name] < order[name]:
+                draft.add(("networks", name, "subnet"), f"{subnet} overlaps {other} of network {its_name}")
+            else:
+                draft.add(("networks", its_name, "subnet"), f"{other} overlaps {subnet} of network {name}")
+        if not around or around[-1][0] != subnet:
+            around.append((subnet, name))
 
 
 def interfaces(

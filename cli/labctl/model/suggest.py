@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_MANY = 100
+"""Of more names only those that begin alike are compared: a file may have thousands of mistakes."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of `known` that `word` was most likely meant to be, None when nothing is near."""
@@ -11,6 +14,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     names = list(dict.fromkeys(known))
+    if len(names) > _MANY:
+        names = [name for name in names if name[:2] == word[:2]][:_MANY]
     folded = {name.lower().replace("_", "").replace("-", ""): name for name in names}
     plain = word.lower().replace("_", "").replace("-", "")
     if plain in folded:
