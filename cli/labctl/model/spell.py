@@ -10,8 +10,8 @@ from typing import Any
 
 from labctl.model.lab import Check, Command, Lab, Node, Port, Volume
 from labctl.model.scalars import format_duration, format_size
+from labctl.model.secret import MASK
 
-MASK = "***"
 VERSION = 1
 """Of the document: keys are added, never renamed, while it stays the same."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Tag, ValidationError
 
 from labctl.errors import KeyPath, Problem
+from labctl.model.secret import MASK, is_secret
 from labctl.model.spec_checks import CHECK_KINDS
 from labctl.model.suggest import did_you_mean, nearest
 from labctl.model.topology import Topology
@@ -39,16 +40,16 @@ def problems(error: ValidationError, data: object) -> list[Problem]:
     return [_problem(item, data) for item in error.errors(include_url=False, include_context=True)]
 
 
-def kind(value: object) -> str:
-    """What a value is, for the end of a sentence: ``the string "two"``, ``a list``."""
+def kind(value: object, *, secret: bool = False) -> str:
+    """What a value is, for the end of a sentence: ``the string "two"``, ``a list``; a secret one is not shown."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'the string "{_short(value)}"'
+        return f'the string "{MASK if secret else _short(value)}"'
     if isinstance(value, int | float):
-        return f"the number {value}"
+        return f"the number {MASK if secret else value}"
     return "a list" if isinstance(value, list) else "a mapping"
 
 
@@ -72,27 +73,28 @@ def _problem(item: Any, data: object) -> Problem:
         return _check_kind(path, found)
     if type_ == "shape":
         # The message is the union's own: what it takes, in words.
-        return Problem(path, f"{item['msg']}, found {kind(found)}")
-    return Problem(path, _sentence(type_, context, found))
+        return Problem(path, f"{item['msg']}, found {kind(found, secret=is_secret(path))}")
+    return Problem(path, _sentence(type_, context, found, secret=is_secret(path)))
 
 
-def _sentence(type_: str, context: dict[str, Any], found: object) -> str:
+def _sentence(type_: str, context: dict[str, Any], found: object, *, secret: bool = False) -> str:
+    shown = kind(found, secret=secret)
     if type_ == "plain":
         sentence = str(context["sentence"])
-        return f"{sentence}, found {kind(found)}" if sentence.startswith("expected") else sentence
+        return f"{sentence}, found {shown}" if sentence.startswith("expected") else sentence
     if type_ == "literal_error":
         words = str(context["expected"]).replace("'", "")
         extra = did_you_mean(found, words.replace(" or ", ", ").split(", ")) if isinstance(found, str) else ""
         if not isinstance(found, str) and str(found) in words.replace(" or ", ", ").split(", "):
             extra = f': write "{found}" in quotes'
-        return f"expected {words}, found {kind(found)}{extra if 'did you' in extra or 'write' in extra else ''}"
+        return f"expected {words}, found {shown}{extra if 'did you' in extra or 'write' in extra else ''}"
     if type_ in _LIMITS:
         words, key = _LIMITS[type_]
-        return f"expected {words} {context[key]:g}, found {found}"
+        return f"expected {words} {context[key]:g}, found {MASK if secret else found}"
     if type_ == "string_type":
         quotes = "" if isinstance(found, list | dict) or found is None else ": write it in quotes"
-        return f"expected a string, found {kind(found)}{quotes}"
-    return f"expected {_WANTED.get(type_, 'another value')}, found {kind(found)}"
+        return f"expected a string, found {shown}{quotes}"
+    return f"expected {_WANTED.get(type_, 'another value')}, found {shown}"
 
 
 def _volume_type(path: KeyPath, found: object) -> Problem:

@@ -20,6 +20,8 @@ from labctl.source.world import World
 from labctl.source.yamlio import FILE_LIMIT, parse
 
 _PROBLEM_LIMIT = 50
+_DEFAULTS_LIMIT = 1_000_000
+"""How many values the nodes may have from `defaults` together: every node has its own."""
 
 
 class Origin(NamedTuple):
@@ -153,6 +155,7 @@ def _merged(sources: Sequence[SourceFile]) -> tuple[Value | None, list[tuple[Pla
     trees: list[Value] = []
     for index, source in enumerate(sources):
         parsed = parse(source.text, index)
+        source.secrets, source.whole = parsed.secrets, parsed.value is not None
         flaws += [(flaw.place, Problem((), flaw.message)) for flaw in parsed.flaws]
         if parsed.value is None:
             continue
@@ -167,6 +170,12 @@ def _merged(sources: Sequence[SourceFile]) -> tuple[Value | None, list[tuple[Pla
     whole = trees[0]
     for tree in trees[1:]:
         whole = merge(whole, tree)
+    defaults, nodes = find(whole, ("defaults",)), find(whole, ("nodes",))
+    if isinstance(defaults, Tree) and isinstance(nodes, Tree):
+        values = sum(1 for _ in walk(defaults))
+        if values * len(nodes.items) > _DEFAULTS_LIMIT:
+            message = f"{values} values for {len(nodes.items)} nodes each are more than {_DEFAULTS_LIMIT}"
+            return None, [*flaws, (locate(whole, ("defaults",), key=True), Problem(("defaults",), message))]
     return without_nulls(with_defaults(whole)), flaws
 
 
@@ -199,9 +208,8 @@ def _error(files: Sequence[SourceFile], found: Sequence[tuple[Place, Problem]]) 
     for place, problem in found:
         unique.setdefault((place[:3], problem.message), (place, problem))
     ordered = sorted(unique.values(), key=lambda pair: pair[0][:3])
-    rendered = [render(files, place, problem.message, problem.hint) for place, problem in ordered]
     hint = None
-    if len(rendered) > _PROBLEM_LIMIT:
-        hint = f"these are the first {_PROBLEM_LIMIT} of {len(rendered)}"
-        rendered = rendered[:_PROBLEM_LIMIT]
+    if len(ordered) > _PROBLEM_LIMIT:
+        hint = f"these are the first {_PROBLEM_LIMIT} of {len(ordered)}"
+    rendered = [render(files, place, problem.message, problem.hint) for place, problem in ordered[:_PROBLEM_LIMIT]]
     return InvalidLabError(rendered, hint=hint)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from labctl.source.masking import Area, Span, guessed, masked, spans
 from labctl.source.tree import Place
 from labctl.source.yamlio import split_lines
 
@@ -13,10 +14,15 @@ _WIDTH = 100
 
 @dataclass(slots=True)
 class SourceFile:
-    """A file of the lab: `name` is how errors call it; its text, once read."""
+    """A file of the lab: `name` is how errors call it; its text, once read.
+
+    `secrets` are where its secrets stand; all of them when the text could be parsed to its end (`whole`).
+    """
 
     name: str
     text: str
+    secrets: Collection[Area] = ()
+    whole: bool = False
     lines: list[str] = field(default_factory=list)
 
     def line(self, number: int) -> str:
@@ -24,6 +30,11 @@ class SourceFile:
         if not self.lines:
             self.lines = split_lines(self.text)
         return self.lines[number] if 0 <= number < len(self.lines) else ""
+
+    def hidden(self, number: int) -> list[Span]:
+        """The columns of this line that nobody is to see."""
+        line = self.line(number)
+        return spans(self.secrets, number, line, [] if self.whole else guessed(self.lines, number))
 
     def count(self) -> int:
         """How many lines can be pointed at; a last line without text does not count, unless it is the only one."""
@@ -40,9 +51,11 @@ def render(files: Sequence[SourceFile], place: Place, message: str, hint: str | 
         column = len(file.line(number))
     line = file.line(number)
     column = min(column, len(line))
+    at = column + 1
+    line, column, width = masked(line, column, place.width if place.line == number else 1, file.hidden(number))
     gutter = f"{number + 1:4} | "
-    shown, offset, width = _window(line, column, place.width if place.line == number else 1)
-    parts = [f"{file.name}:{number + 1}:{column + 1}: {message}", f"{gutter}{shown}".rstrip()]
+    shown, offset, width = _window(line, column, width)
+    parts = [f"{file.name}:{number + 1}:{at}: {message}", f"{gutter}{shown}".rstrip()]
     parts.append(f"{' ' * (len(gutter) - 2)}| {' ' * offset}{'^' * width}")
     if hint:
         parts.append(f"{' ' * (len(gutter) - 2)}= {hint}")

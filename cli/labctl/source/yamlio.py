@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
-from labctl.source.scalars import AmbiguousScalar, resolve_plain
-from labctl.source.tree import Mapping, Place, Scalar, Sequence, Value
+from labctl.model.secret import MASK, is_secret
+from labctl.source.masking import Area
+from labctl.source.scalars import AmbiguousScalar, is_old_truth, resolve_plain
+from labctl.source.tree import Mapping, Place, Scalar, Sequence, Value, walk
 
 # The C parser gives the same events with the same marks, about ten times faster; a distribution may lack it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -18,6 +20,8 @@ DEPTH_LIMIT = 40
 """How deep a lab file may nest; the language itself needs 8."""
 SIZE_LIMIT = 50_000
 """How many values a lab file may have once its aliases are expanded."""
+TEXT_LIMIT = 16 * 2**20
+"""How many characters its keys and values may have together, once its aliases are expanded."""
 FILE_LIMIT = 4 * 2**20
 """How many bytes a lab file may have."""
 
@@ -35,10 +39,11 @@ class Flaw:
 
 @dataclass(slots=True)
 class Parsed:
-    """What a text holds: its value (None when it could not be read) and its flaws."""
+    """What a text holds: its value (None when it could not be read), its flaws, and where its secrets stand."""
 
     value: Value | None
     flaws: list[Flaw] = field(default_factory=list)
+    secrets: set[Area] = field(default_factory=set)
 
 
 class _Stop(Exception):
@@ -103,7 +108,7 @@ def parse(text: str, file: int) -> Parsed:
         value = reader.read()
     except _Stop:
         value = None
-    return Parsed(value, reader.flaws)
+    return Parsed(value, reader.flaws, reader.secrets)
 
 
 class _Reader:
@@ -114,20 +119,26 @@ class _Reader:
         self.file = file
         self.flaws: list[Flaw] = []
         self.anchors: dict[str, Value] = {}
+        self.secrets: set[Area] = set()
         self.sizes: dict[int, int] = {}
+        self.lengths: dict[int, int] = {}
         self.depths: dict[int, int] = {}
         self.open: set[int] = set()
         self.count = 0
+        self.length = 0
 
     def read(self) -> Value:
         root: Value | None = None
         stack: list[_Frame] = []
         for event in self._events():
             value: Value
+            secret = bool(stack) and not stack[-1].wants_key and is_secret([frame.part for frame in stack])
             if isinstance(event, yaml.ScalarEvent):
-                value = self._scalar(event, key=bool(stack) and stack[-1].wants_key)
+                value = self._scalar(event, key=bool(stack) and stack[-1].wants_key, secret=secret)
             elif isinstance(event, yaml.AliasEvent):
                 value = self._alias(event, depth=len(stack))
+                if secret:
+                    self._hide_all(value)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 self._begin(event, stack)
                 continue
@@ -136,6 +147,7 @@ class _Reader:
                 value = frame.value
                 self.open.discard(id(value))
                 self.sizes[id(value)] = self.count - frame.start
+                self.lengths[id(value)] = self.length - frame.start_length
                 self.depths[id(value)] = frame.depth
             elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
                 raise self._stopped(self._place(event), "a lab file is one document, a second one begins here")
@@ -173,14 +185,14 @@ class _Reader:
         if event.anchor:
             self.anchors[event.anchor] = value
         self.open.add(id(value))
-        self._grow(1, place)
-        stack.append(_Frame(value, self.count - 1))
+        self._grow(1, 0, place)
+        stack.append(_Frame(value, self.count - 1, self.length))
 
-    def _scalar(self, event: yaml.ScalarEvent, *, key: bool) -> Scalar:
+    def _scalar(self, event: Any, *, key: bool, secret: bool) -> Scalar:
         place = self._place(event)
         self._tag(event, place)
-        self._grow(1, place)
         text: str = event.value
+        self._grow(1, len(text), place)
         if not text.isascii() or "\0" in text:
             text = self._writable(text, place)
         value: str | int | float | bool | None = text
@@ -191,11 +203,15 @@ class _Reader:
             except AmbiguousScalar as error:
                 # `on` is a key of this language; as a value it is refused.
                 if not (key and text == "on"):
-                    self.flaws.append(Flaw(place, str(error)))
+                    self.flaws.append(Flaw(place, _without(error, text) if secret else str(error)))
                 value = text
+        if secret and text and not isinstance(value, bool) and not is_old_truth(text):
+            start, end = event.start_mark, event.end_mark
+            self.secrets.add((start.line, start.column, end.line, end.column))
         scalar = Scalar(value, place)
         if event.anchor:
             self.anchors[event.anchor] = scalar
+            self.sizes[id(scalar)], self.lengths[id(scalar)] = 1, len(text)
         return scalar
 
     def _writable(self, text: str, place: Place) -> str:
@@ -217,10 +233,19 @@ class _Reader:
             return Scalar(None, place)
         if id(value) in self.open:
             raise self._stopped(place, f"`*{event.anchor}` contains itself")
-        self._grow(self.sizes.get(id(value), 1), place)
+        self._grow(self.sizes[id(value)], self.lengths[id(value)], place)
         if depth + self.depths.get(id(value), 0) > DEPTH_LIMIT:
             raise self._stopped(place, f"values are nested more than {DEPTH_LIMIT} deep when aliases are expanded")
         return value
+
+    def _hide_all(self, value: Value) -> None:
+        """Everything in what an alias stands for is secret where it was written."""
+        for _, inner in walk(value):
+            if isinstance(inner, Scalar) and inner.value is not None:
+                # A place knows no more lines than one: what takes one column may go on below.
+                place, wide = inner.place, inner.place.width > 1
+                end = place.column + place.width if wide else FILE_LIMIT
+                self.secrets.add((place.line, place.column, place.line, end))
 
     def _add(self, frame: _Frame, value: Value) -> None:
         if isinstance(frame.value, Sequence):
@@ -270,10 +295,14 @@ class _Reader:
                 Flaw(place, f"tags such as `{_short(event.tag)}` are not part of the lab file's language")
             )
 
-    def _grow(self, by: int, place: Place) -> None:
+    def _grow(self, by: int, characters: int, place: Place) -> None:
         self.count += by
+        self.length += characters
         if self.count > SIZE_LIMIT:
             raise self._stopped(place, f"the file has more than {SIZE_LIMIT} values when its aliases are expanded")
+        if self.length > TEXT_LIMIT:
+            limit = f"{TEXT_LIMIT // 2**20} Mi characters"
+            raise self._stopped(place, f"the file has more than {limit} when its aliases are expanded")
 
     def _place(self, event: Any) -> Place:
         start, end = event.start_mark, event.end_mark
@@ -291,6 +320,7 @@ class _Frame:
 
     value: Mapping | Sequence
     start: int
+    start_length: int
     wants_key: bool = False
     depth: int = 0
     key: Value = field(default_factory=lambda: Scalar(None, Place(0, 0, 0)))
@@ -298,6 +328,18 @@ class _Frame:
 
     def __post_init__(self) -> None:
         self.wants_key = isinstance(self.value, Mapping)
+
+    @property
+    def part(self) -> str | int:
+        """The part of the path that leads to the value which comes next."""
+        if isinstance(self.value, Sequence):
+            return len(self.value.items)
+        return str(self.key.value) if isinstance(self.key, Scalar) else ""
+
+
+def _without(error: AmbiguousScalar, text: str) -> str:
+    """What is wrong with a secret, without it; the words for yes and no are no secrets."""
+    return str(error) if is_old_truth(text) else re.sub(r'([`"]).*?\1', rf"\1{MASK}\1", str(error))
 
 
 def _short(text: str) -> str:
