@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 ARGS :=
-# Tests wait more than they work, for the engine and for nodes. Those that share a lab stay in one process.
-WORKERS := -n 4 --dist loadgroup
+# The tests that use the engine run one after another in one process, the rest beside them in the other.
+WORKERS := -n 2 --dist loadfile
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o DPkg::Use-Pty=0

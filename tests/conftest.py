@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file that needs the engine in one process: they share the lab that their file brings up."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and any(item.get_closest_marker(name) for name in MARKERS):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``: the tests that use the engine in one process, one after another."""
+    from tests.support.scheduling import EngineApart
+
+    return EngineApart(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

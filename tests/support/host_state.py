@@ -144,6 +144,9 @@ def _links(foreign: _Foreign) -> Iterable[str]:
         owner = master.resolve().name if master.exists() else ""
         if link.name in foreign.bridges or owner in foreign.bridges:
             continue
+        # labctl puts nothing on the engine's default bridge; steps of image builds are there while they run.
+        if owner == "docker0":
+            continue
         # An interface that is about to move into a container has no master yet: nobody can say whose it is.
         if link.name.startswith("veth") and not owner:
             continue
@@ -156,6 +159,9 @@ def _rules(foreign: _Foreign) -> Iterable[str]:
     for table in ("filter", "nat", "mangle", "raw"):
         for rule in _run("iptables", "-w", "5", "-t", table, "-S").splitlines():
             words = rule.split()
+            # The engine's own jumps name no interface and no address; it takes them out and in again as it works.
+            if len(words) == 4 and words[3].startswith("DOCKER"):
+                continue
             ports = {int(word) for word in re.findall(r"--dport (\d+)", rule)}
             if foreign.bridges.intersection(words) or foreign.subnets.intersection(words) or foreign.ports & ports:
                 continue
