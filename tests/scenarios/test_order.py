@@ -72,16 +72,16 @@ def test_stopped_nodes_keep_their_names_and_come_back(project: Project, tiny: st
 
 def test_a_local_volume_outlives_its_nodes(project: Project, new_project: Callable[..., Project]) -> None:
     lab = """
-    volumes: {keep: {type: local}, drop: {type: local, reclaim: Delete}}
+    volumes: {keep: {type: local}, drop: {type: local, reclaim: <reclaim>}}
     nodes: {a: {volumes: [keep:/keep, drop:/drop], capabilities: <capabilities>}, b: {volumes: [keep:/keep:ro]}}
     """
-    project.write(lab, capabilities="[]")
+    project.write(lab, capabilities="[]", reclaim="Delete")
     project.labctl("up")
     project.sh("a", "echo data > /keep/file; echo data > /drop/file")
     assert project.sh("b", "cat /keep/file") == "data"
     project.sh("b", "touch /keep/x", code=1)
 
-    project.write(lab, capabilities="[NET_ADMIN]")
+    project.write(lab, capabilities="[NET_ADMIN]", reclaim="Delete")
     project.labctl("up", "--yes")
     assert project.sh("a", "cat /keep/file /drop/file") == "data\ndata"
 
@@ -92,6 +92,10 @@ def test_a_local_volume_outlives_its_nodes(project: Project, new_project: Callab
     assert project.name in project.labctl("ls").out
     project.labctl("up")
     assert project.sh("a", "cat /keep/file; ls /drop") == "data"
+
+    project.write(lab, capabilities="[NET_ADMIN]", reclaim="Retain")
+    project.labctl("up")
     assert project.plan() == []
+    assert "kept: drop, keep" in project.labctl("down").err, "what the file says now counts"
     project.labctl("down", "--volumes", "--name", project.name)
     assert project.volumes() == []
