@@ -131,6 +131,16 @@ def _labs_made_in(directory: Path) -> list[str]:
         return []
 
 
+def retained(name: str, files: Sequence[str] | None) -> frozenset[str]:
+    """The volumes of the lab that its file wants kept now; none when there is no file that says so any more."""
+    source = LabDirectory(home(), name).source()
+    try:
+        lab = load_lab(files or (source[0] if source else None))
+    except LabctlError:
+        return frozenset()
+    return frozenset(v.name for v in lab.volumes.values() if v.reclaim == "Retain") if lab.name == name else frozenset()
+
+
 def open_lab(name: str) -> RunningLab:
     """The lab of that name as it is now, reading only. Raises `NotFoundError` when nothing of it is on this host."""
     engine = provider()

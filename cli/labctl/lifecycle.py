@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,10 +131,18 @@ def up(
             emit(Notice(f"{', '.join(fallen)} ended meanwhile: looking again", "warning"))
 
 
-def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> tuple[Outcome, tuple[str, ...]]:
+def down(
+    name: str,
+    *,
+    volumes: bool,
+    emit: Emit,
+    missing_ok: bool = False,
+    retained: Callable[[], Collection[str]] = tuple,
+) -> tuple[Outcome, tuple[str, ...]]:
     """Remove all of the lab but its Retain volumes (with `volumes` those too); returns what is left of these.
 
-    Needs neither the lab file nor the lab's directory. Raises `NotFoundError` unless `missing_ok`.
+    Needs neither the lab file nor the lab's directory; `retained` gives volumes that were made with ``reclaim: Delete``
+    and are to be kept by now. Raises `NotFoundError` unless `missing_ok`.
     """
     directory = LabDirectory(home(), name)
     provider = api.provider()
@@ -145,6 +153,8 @@ def down(name: str, *, volumes: bool, emit: Emit, missing_ok: bool = False) -> t
         there = bool(observed.nodes or observed.networks or observed.volumes)
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs")
+        if any(volume.reclaim == "Delete" for volume in observed.volumes.values()):
+            observed = _retaining(observed, retained())
         steps = plan_down(observed, volumes=volumes)
         emit(PlanReady(name, tuple((s.id, s.verb, s.ref, s.because) for s in steps.steps)))
         outcome = execute(steps, lambda step, _: take_down(step, provider), emit)
@@ -204,6 +214,14 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
 
     with lab.directory.lock():
         return execute(Plan(lab.name, (*started, *verified)), act, emit, stop=waiting.stop)
+
+
+def _retaining(observed: Observed, names: Collection[str]) -> Observed:
+    volumes = {
+        name: replace(volume, reclaim="Retain") if name in names else volume
+        for name, volume in observed.volumes.items()
+    }
+    return replace(observed, volumes=volumes)
 
 
 def raise_for(outcome: Outcome) -> None:

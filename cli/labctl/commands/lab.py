@@ -123,7 +123,13 @@ def down(
 
     lab = api.find_lab(file, name, gone=True)
     with Session(lab, progress, quiet=quiet, verbose=verbose) as session:
-        outcome, kept = lifecycle.down(lab, volumes=volumes, emit=session.emit, missing_ok=name is None)
+        outcome, kept = lifecycle.down(
+            lab,
+            volumes=volumes,
+            emit=session.emit,
+            missing_ok=name is None,
+            retained=lambda: api.retained(lab, file),
+        )
         session.finish(outcome)
     if kept:
         typer.echo(f"kept: {', '.join(kept)} (labctl down --name {lab} --volumes removes them)", err=True)
