@@ -69,8 +69,8 @@ class Project:
 
     def write(self, text: str, **words: str) -> None:
         """Write the lab file: `text` below the lab's name; ``<word>`` in it is replaced, ``<idle>`` by `IDLE`."""
-        text = dedent(text).replace("<idle>", json.dumps(IDLE))
-        for word, value in words.items():
+        text = dedent(text)
+        for word, value in {**words, "idle": json.dumps(IDLE)}.items():
             text = text.replace(f"<{word}>", value)
         self.file.write_text(f"name: {self.name}\n{text}")
 

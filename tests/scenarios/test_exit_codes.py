@@ -114,7 +114,8 @@ def test_8_names_who_holds_it(project: Project) -> None:
     until((project.state / "source.json").exists)
     for command in ("up", "down"):
         busy = project.labctl(command, code=8)
-        assert f"`labctl up`, process {first.pid}, since" in busy.err
+        assert f"process {first.pid}, since" in busy.err
+        assert "`labctl up`" in busy.err
         assert "hint" in busy.err
     project.labctl("plan")
     assert end(first).code == 0
