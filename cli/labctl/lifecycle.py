@@ -158,9 +158,7 @@ def down(
         steps = plan_down(observed, volumes=volumes)
         emit(PlanReady(name, tuple((s.id, s.verb, s.ref, s.because) for s in steps.steps)))
         outcome = execute(steps, lambda step, _: take_down(step, provider), emit)
-        kept = tuple(
-            volume.name for volume in observed.volumes.values() if f"remove volume/{volume.name}" not in outcome.done
-        )
+        kept = tuple(name for name in sorted(observed.volumes) if f"remove volume/{name}" not in outcome.done)
         if not outcome.failed and not outcome.skipped:
             directory.remove()
         return outcome, kept

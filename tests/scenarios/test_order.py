@@ -96,6 +96,6 @@ def test_a_local_volume_outlives_its_nodes(project: Project, new_project: Callab
     project.write(lab, capabilities="[NET_ADMIN]", reclaim="Retain")
     project.labctl("up")
     assert project.plan() == []
-    assert "kept: keep, drop" in project.labctl("down").err, "what the file says now counts"
+    assert "kept: drop, keep" in project.labctl("down").err, "what the file says now counts"
     project.labctl("down", "--volumes", "--name", project.name)
     assert project.volumes() == []
