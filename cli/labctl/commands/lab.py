@@ -238,4 +238,6 @@ def _print_up(lab: Lab, result: Up, session: Session, output: OutputFormat) -> N
         if any(node.desktop for node in lab.nodes.values()):
             typer.echo("desktops: labctl vnc", err=True)
         if lab.message:
-            typer.echo(lab.message, err=True)
+            from labctl.ui.words import clean_text
+
+            typer.echo(clean_text(lab.message), err=True)

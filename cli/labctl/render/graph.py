@@ -28,7 +28,8 @@ class Use:
     @property
     def words(self) -> str:
         """``/srv/home (ro)``."""
-        return f"{self.target} (ro)" if self.read_only else self.target
+        target = printable(self.target)
+        return f"{target} (ro)" if self.read_only else target
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def waits(lab: Lab) -> list[Wait]:
 
 def what(node: Node) -> str:
     """What the node is made from: its image or box, and that it is a virtual machine."""
-    made_from = node.image or node.box or ""
+    made_from = printable(node.image or node.box or "")
     return f"{made_from} · VM" if node.provider == "vagrant" else made_from
 
 
@@ -77,8 +78,13 @@ def volume_words(volume: Volume) -> str:
 def domain_words(domain: Domain) -> str:
     """The domain with its kind: ``rack rack-a1``."""
     if domain.kind and domain.kind not in domain.name:
-        return f"{domain.kind} {domain.name}"
+        return f"{printable(domain.kind)} {domain.name}"
     return domain.name
+
+
+def printable(text: str) -> str:
+    """`text` with spaces for control characters: no picture shows them, and a terminal would obey them."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _size(size: int) -> str:

@@ -12,23 +12,27 @@ from typing import TextIO
 
 from labctl.errors import InvalidLabError, LabctlError
 from labctl.ui.colour import Ink
+from labctl.ui.words import clean, clean_text
 
 
 def print_error(error: LabctlError, *, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
-    """Print `error` to `stream` (stderr when None). A lab file's problems stand for themselves, then their number."""
+    """Print `error` to `stream` (stderr when None). A lab file's problems stand for themselves, then their number.
+
+    What a terminal would obey is left out: names in lab files and output of nodes have a say in errors.
+    """
     out = stream or sys.stderr
     ink = Ink(out, environ)
     if isinstance(error, InvalidLabError):
         for block in error.details:
-            out.write(f"{block}\n")
-        out.write(f"{ink(error.message, 'bold red')}\n")
+            out.write(f"{clean_text(block)}\n")
+        out.write(f"{ink(clean_text(error.message), 'bold red')}\n")
     else:
-        out.write(f"{ink('error:', 'bold red')} {error.message}\n")
+        out.write(f"{ink('error:', 'bold red')} {clean_text(error.message)}\n")
         for detail in error.details:
             for line in detail.splitlines() or [""]:
-                out.write(f"  {line}\n")
+                out.write(f"  {clean(line)}\n")
     if error.hint:
-        out.write(f"{ink('hint:', 'bold')} {error.hint}\n")
+        out.write(f"{ink('hint:', 'bold')} {clean_text(error.hint)}\n")
     out.flush()
 
 
@@ -38,7 +42,7 @@ def print_unexpected(
     """Say in one sentence that labctl itself failed, and where the traceback lies."""
     out = stream or sys.stderr
     ink = Ink(out, environ)
-    text = " ".join(str(error).split())
+    text = clean(" ".join(str(error).split()))
     out.write(f"{ink('internal error:', 'bold red')} {type(error).__name__}{': ' if text else ''}{text}\n")
     log = _log(error, argv=argv, environ=environ)
     hint = f"this is a bug in labctl; the traceback is in {log}" if log else "this is a bug in labctl"

@@ -12,7 +12,7 @@ from typing import Self, TextIO
 from labctl.events import Event, Finished, Notice, StepEnded, StepOutput
 from labctl.ui.board import SPINNER, Board, Line
 from labctl.ui.colour import Ink
-from labctl.ui.words import clean, duration, summary, thing
+from labctl.ui.words import clean, clean_text, duration, summary, thing
 
 FRAME = 0.1
 """Seconds between two pictures."""
@@ -157,9 +157,9 @@ class LiveDisplay:
             case StepOutput(ref=ref, line=line) if self._verbose:
                 return [[(f"{thing(ref)} | {clean(line)}", "dim")]]
             case Notice(text=text, level="warning"):
-                return [[("warning: ", "yellow"), (text, "")]]
+                return [[("warning: ", "yellow"), (clean_text(text), "")]]
             case Notice(text=text):
-                return [[(text, "")]]
+                return [[(clean_text(text), "")]]
             case Finished():
                 good = event.exit_code == 0
                 return [[("✓ " if good else "✗ ", "green" if good else "red"), (summary(event), "")]]

@@ -11,7 +11,7 @@ from typing import Self, TextIO
 
 from labctl.events import Event, Finished, Notice, PlanReady, StepEnded, StepOutput, StepStarted
 from labctl.ui.colour import Ink
-from labctl.ui.words import clean, doing, done, duration, summary, thing
+from labctl.ui.words import clean, clean_text, doing, done, duration, summary, thing
 
 
 class PlainDisplay:
@@ -58,7 +58,8 @@ class PlainDisplay:
                     self._write(at, [self._ink(f"{thing(ref)} | {clean(line)}", "dim")])
             case StepEnded():
                 self._write(event.time, self._ended(event))
-            case Notice(text=text, level=level):
+            case Notice(text=said, level=level):
+                text = clean_text(said)
                 self._write(
                     self._clock(), [f"{self._ink('warning:', 'yellow')} {text}" if level == "warning" else text]
                 )

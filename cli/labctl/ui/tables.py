@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from labctl.ui.colour import Ink
+from labctl.ui.words import clean
 
 Cell = str | tuple[str, str]
 """Text, or text and its style."""
@@ -25,6 +26,7 @@ def print_table(
     """Print `rows` below `header` to `stream` (stdout when None). Columns in which no row has text are left out."""
     out = stream or sys.stdout
     ink = Ink(out, environ)
+    rows = [[_cleaned(cell) for cell in row] for row in rows]
     columns = [place for place in range(len(header)) if any(_text(row[place]) for row in rows)]
     widths = {place: max(len(header[place]), *(len(_text(row[place])) for row in rows)) for place in columns}
     lines: list[list[Cell]] = [[(header[place], "bold") for place in columns]]
@@ -39,6 +41,11 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"
     return f"{int(max(seconds, 0))}s"
+
+
+def _cleaned(cell: Cell) -> Cell:
+    """The cell without what a terminal would obey: nodes and directories have a say in it."""
+    return clean(cell) if isinstance(cell, str) else (clean(cell[0]), cell[1])
 
 
 def _text(cell: Cell) -> str:

@@ -30,7 +30,11 @@ _DONE: Mapping[str, str] = MappingProxyType(
         "remove": "removed",
     }
 )
-_UNSAFE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNSAFE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    # What turns the direction of writing around, and line ends that a terminal may not take for such.
+    r"|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 
 def thing(ref: str) -> str:
@@ -67,6 +71,11 @@ def clean(line: str) -> str:
     """
     shown = line.rstrip("\r\n").rsplit("\r", 1)[-1]
     return _UNSAFE.sub("", shown).replace("\t", "    ").rstrip()
+
+
+def clean_text(text: str) -> str:
+    """`clean` for each line of a text; here a carriage return overwrites nothing."""
+    return "\n".join(clean(line) for line in text.replace("\r\n", "\n").replace("\r", " ").split("\n"))
 
 
 def summary(event: Finished) -> str:
