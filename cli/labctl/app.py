@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _replace_closed_streams()
     with _signals_raise():
         code = _guarded(lambda: build(given).main(given, prog_name="labctl"), argv=given)
-        _flush()
+        code = _flush(code)
     if arguments is None or code >= ExitCode.HANGUP:
         # To take apart all that was loaded costs a fifth of a short command's time, and the system frees it anyway.
         # Threads of a step that was interrupted must not keep the process: they wait for answers that nobody wants.
@@ -210,20 +210,33 @@ def _guarded(run: Callable[[], object], *, argv: Sequence[str]) -> int:
     except SignalledError as signalled:
         return signalled.exit_code
     except LabctlError as error:
-        from labctl.ui.errors import print_error
-
-        with suppress(OSError):
-            print_error(error)
-        return int(error.exit_code)
+        return _said(error)
     except BrokenPipeError:
         return int(ExitCode.FAILED)
-    except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw is logged and said in one sentence
-        from labctl.ui.errors import print_unexpected
+    except OSError as error:
+        from labctl.ui.refused import explained
 
-        with suppress(OSError):
-            print_unexpected(error, argv=argv)
-        return int(ExitCode.FAILED)
+        plain = explained(error)
+        return _said(plain) if plain is not None else _unexpected(error, argv)
+    except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw is logged and said in one sentence
+        return _unexpected(error, argv)
     return int(ExitCode.OK)
+
+
+def _said(error: LabctlError) -> int:
+    from labctl.ui.errors import print_error
+
+    with suppress(OSError):
+        print_error(error)
+    return int(error.exit_code)
+
+
+def _unexpected(error: Exception, argv: Sequence[str]) -> int:
+    from labctl.ui.errors import print_unexpected
+
+    with suppress(OSError):
+        print_unexpected(error, argv=argv)
+    return int(ExitCode.FAILED)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -249,15 +262,23 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
 
 
-def _flush() -> None:
-    """Write what is still buffered, so that a reader that went away is noticed here and not by the interpreter."""
+def _flush(code: int) -> int:
+    """Write what is still buffered, so that a reader that went away is noticed here and not by the interpreter.
+
+    Returns the exit code: `code`, but that of a failure when all went well and the output cannot be written.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
+        except OSError as error:
             devnull = os.open(os.devnull, os.O_WRONLY)
             os.dup2(devnull, stream.fileno())
             os.close(devnull)
+            if code == ExitCode.OK and not isinstance(error, BrokenPipeError):
+                from labctl.ui.refused import unwritten
+
+                code = _said(unwritten(error))
+    return code
 
 
 @contextmanager
