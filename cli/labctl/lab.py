@@ -110,7 +110,7 @@ class LabDirectory:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
             try:
                 lock.bind(address)
-                lock.listen(1)
+                lock.listen(socket.SOMAXCONN)  # those who ask are never answered, and stay in the queue
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
