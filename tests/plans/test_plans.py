@@ -70,7 +70,7 @@ def _baked(box: str, packages: tuple[str, ...]) -> BakedImage:
 
 
 def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observed:
-    """What the case says is there. ``as: desired`` is a node that is as it shall be but for the parts in ``changed``."""
+    """What the case says is there. ``as: desired`` is a node as it shall be, but for the parts in ``changed``."""
     nodes = {name: _node(name, dict(each), wanted) for name, each in given.get("nodes", {}).items()}
     networks = {
         name: ObservedNetwork(
