@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labctl import api
-from labctl.errors import BusyError
+from labctl.errors import BusyError, LabctlError
 from labctl.lab import LabDirectory, home, known_labs
 from labctl.plan.model import ObservedNetwork, ObservedNode
 
@@ -40,12 +40,15 @@ def find(provider: Provider | None = None) -> list[Garbage]:
     return found
 
 
-def remove(found: Sequence[Garbage], provider: Provider | None = None) -> None:
+def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[str, LabctlError]:
     """Remove what `find` gave, nodes before their networks; what is needed by now is left.
+
+    What cannot be removed does not keep the rest: it is returned, with the reason.
 
     Between the two a user was asked, and the lab may have come up meanwhile: every lab is looked at again.
     """
     provider = provider or api.provider()
+    left: dict[str, LabctlError] = {}
     for name in sorted({each.lab for each in found}):
         directory = LabDirectory(home(), name)
         given = {each.what for each in found if each.lab == name}
@@ -53,10 +56,14 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> None:
             for each in _of_lab(name, directory, provider):
                 if each.what not in given:
                     continue
-                if isinstance(each.target, LabDirectory):
-                    each.target.remove()
-                else:
-                    provider.remove(each.target)
+                try:
+                    if isinstance(each.target, LabDirectory):
+                        each.target.remove()
+                    else:
+                        provider.remove(each.target)
+                except LabctlError as error:
+                    left[each.what] = error
+    return left
 
 
 def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garbage]:

@@ -209,19 +209,24 @@ def gc(
     Running labs, Retain volumes and images in use are never touched.
     """
     from labctl import garbage
+    from labctl.errors import LabctlError
     from labctl.ui.confirm import confirm
 
     found = garbage.find()
     for item in found:
         typer.echo(f"{item.what}: {item.because}")
+    left: dict[str, LabctlError] = {}
     if found and not dry_run:
         confirm(f"remove {len(found)} thing{'s' * (len(found) != 1)}?", yes=yes)
-        garbage.remove(found)
+        left = garbage.remove(found)
     builds = 0 if dry_run else garbage.clear_builds()
     if builds:
         typer.echo(f"{builds} leftover{'s' * (builds != 1)} of image builds removed")
     if not found and not builds:
         typer.echo("nothing to remove")
+    if left:
+        details = [f"{what}: {error}" for what, error in left.items()]
+        raise LabctlError("not all could be removed", details=details, hint=next(iter(left.values())).hint)
 
 
 def _print_up(lab: Lab, result: Up, session: Session, output: OutputFormat) -> None:
