@@ -22,6 +22,10 @@ _PATIENT = "for try in 0 1 2 3 4 5 6 7 8 9; do ({script}) && exit 0; sleep 0.1; 
 """Asks a script again inside the node: for the engine, running a command in a node is work, for the node it is not."""
 
 
+RECHECK = 10.0
+"""Seconds at most for the next check of a node that the engine calls unhealthy and that nothing was done to."""
+
+
 class NotReadyError(LabctlError):
     """The node cannot become ready: it ended, or it goes round in restarts."""
 
@@ -112,7 +116,7 @@ def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = Fal
     for probe in node.probes:
         _probe(node, probe, waiting, fresh=fresh)
     if node.health:
-        _healthy(node, waiting, patience=node.patience if fresh else 0.0)
+        _healthy(node, waiting, patience=node.patience if fresh else min(node.patience, RECHECK))
 
 
 def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: bool) -> bool:
