@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +22,6 @@ from tests.bench.contenders import HERE, Compose, Contender, Floor, Labctl, Shap
 from tests.bench.table import Series, markdown
 
 PARTS = ("up", "networks", "health", "noop", "desktops", "help")
-PATIENCE = 30.0
-"""Seconds that a measurement waits for the host to become quiet, before it is made all the same."""
 
 
 @dataclass
@@ -33,20 +31,27 @@ class Bench:
     labctl: Labctl
     others: Sequence[Contender]
     rounds: int
+    patience: float
     say: Callable[[str], None]
     busy: int = 0
+    found: list[Series] = field(default_factory=list)
 
     def quietly(self, measure: Callable[[], float]) -> float:
         """Measure when the host is quiet; counts the times when it never was."""
-        if not host.quiet(patience=PATIENCE):
+        if not host.quiet(patience=self.patience):
             self.busy += 1
         return measure()
 
-    def up_and_down(self, shape: Shape, targets: tuple[str, str]) -> list[Series]:
+    def series(self, name: str, target: str) -> Series:
+        """A new row of the table."""
+        self.found.append(Series(name, target))
+        return self.found[-1]
+
+    def up_and_down(self, shape: Shape, target: str) -> None:
         """Every contender brings the shape up and down again, in a changing order."""
         title = f"{shape.count} node{'s' * (shape.count > 1)}"
         title += f" on {shape.networks} networks" * (shape.networks > 1) + " with a healthcheck" * shape.healthcheck
-        up, down = Series(f"`up`, {title}", targets[0]), Series(f"`down`, {title}", targets[1])
+        up, down = self.series(f"`up`, {title}", target), self.series(f"`down`, {title}", "≤ compose + 0.3 s")
         who: list[Contender] = [self.labctl, *self.others]
         for number in range(self.rounds):
             ups: dict[str, float] = {}
@@ -57,37 +62,33 @@ class Bench:
             up.rounds.append({each.name: ups[each.name] for each in who})
             down.rounds.append({each.name: downs[each.name] for each in who})
             self.say(f"{title}, round {number + 1}: " + ", ".join(f"{n} {s:.2f} s" for n, s in ups.items()))
-        return [up, down]
 
-    def noop(self, count: int) -> list[Series]:
+    def noop(self, count: int) -> None:
         """An `up` that finds all as it should be, beside one listing of the same containers by the SDK."""
         shape = Shape(f"noop-{count}", count)
         self.labctl.up(shape)
         file, label = str(self.labctl.file(shape)), f"labctl.lab={self.labctl.lab(shape)}"
         listing = [sys.executable, str(HERE / "listing.py"), label]
-        found = self.side_by_side(
-            Series(f"`up` with nothing to do, {count} nodes", "≤ 1.5 × the listing"),
+        self.side_by_side(
+            self.series(f"`up` with nothing to do, {count} nodes", "≤ 1.5 × the listing"),
             {"labctl": lambda: self.labctl.run("up", "-f", file), "listing": lambda: timed(listing)},
         )
         self.labctl.down(shape)
-        return [found]
 
-    def help(self) -> list[Series]:
+    def help(self) -> None:
         """The help of labctl beside that of a Typer app with as many commands that do nothing."""
         from labctl.app import PANELS
 
         count = sum(len(names) for names in PANELS.values()) + 1
         empty = [sys.executable, str(HERE / "empty.py"), str(count), "--help"]
-        return [
-            self.side_by_side(
-                Series("`labctl --help`", "≤ 1.5 × the empty app"),
-                {"labctl": lambda: self.labctl.run("--help"), "empty app": lambda: timed(empty)},
-            )
-        ]
+        self.side_by_side(
+            self.series("`labctl --help`", "≤ 1.5 × the empty app"),
+            {"labctl": lambda: self.labctl.run("--help"), "empty app": lambda: timed(empty)},
+        )
 
-    def desktops(self, count: int) -> list[Series]:
+    def desktops(self, count: int) -> None:
         """Nodes with a drawn desktop beside nodes without."""
-        series = Series(f"`up`, {count} desktop nodes, drawn", "≤ 2 × plain nodes")
+        series = self.series(f"`up`, {count} desktop nodes, drawn", "≤ 2 × plain nodes")
         desktop, plain = Shape(f"desktops-{count}", count, desktop=True), Shape(f"plain-{count}", count)
         for number in range(self.rounds):
             seconds = {}
@@ -96,24 +97,25 @@ class Bench:
                 self.labctl.down(shape)
             series.rounds.append({"desktops": seconds[desktop.name], "plain nodes": seconds[plain.name]})
             self.say(f"desktops, round {number + 1}: {series.rounds[-1]}")
-        return [series]
 
-    def side_by_side(self, series: Series, measures: dict[str, Callable[[], float]]) -> Series:
+    def side_by_side(self, series: Series, measures: dict[str, Callable[[], float]]) -> None:
         """Short measurements in turn, four to a round."""
         for number in range(4 * self.rounds):
             names = list(measures) if number % 2 else list(reversed(measures))
-            if number % 4 == 0 and not host.quiet(patience=PATIENCE):
+            if number % 4 == 0 and not host.quiet(patience=self.patience):
                 self.busy += 1
             seconds = {name: measures[name]() for name in names}
             series.rounds.append({name: seconds[name] for name in measures})
         self.say(f"{series.name}: {series.medians()}")
-        return series
 
 
 def main(
     sizes: Annotated[str, typer.Option(help="How many nodes, with commas between.")] = "1,10,30",
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
-    only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}; all when left out.")] = ",".join(PARTS),
+    only: Annotated[
+        str, typer.Option(metavar="PARTS", help=f"Some of {','.join(PARTS)}; all when left out.")
+    ] = ",".join(PARTS),
+    patience: Annotated[float, typer.Option(help="Seconds to wait, each time, until the host is quiet.")] = 30.0,
     output: Annotated[Path | None, typer.Option(help="Write every figure to this JSON file.")] = None,
 ) -> None:
     """Measure labctl beside docker compose and a bare script, in turn, and print medians and ratios."""
@@ -122,20 +124,26 @@ def main(
         raise typer.BadParameter(f"no such part: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
-    engine = docker.APIClient(timeout=120)
+    engine = docker.from_env(timeout=120).api
     with ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="labctl-bench-")))
         labctl = Labctl(directory, engine)
         undo.callback(lambda: host.remove_all(engine, host.LABEL, *(f"labctl.lab={lab}" for lab in labctl.labs)))
-        bench = _prepared(labctl, rounds)
-        found = _measured(bench, parts, [int(size) for size in sizes.split(",")])
+        bench = _prepared(labctl, rounds, patience)
+        # Also what was measured before somebody lost patience.
+        undo.callback(_report, bench, output)
+        _measure(bench, parts, [int(size) for size in sizes.split(",")])
+
+
+def _report(bench: Bench, output: Path | None) -> None:
+    found = sorted(bench.found, key=lambda series: series.name.startswith("`down`"))
     typer.echo(markdown(found))
-    typer.echo(f"\n{_circumstances(engine, bench)}")
+    typer.echo(f"\n{_circumstances(bench)}")
     if output is not None:
         output.write_text(json.dumps([vars(series) for series in found], indent=1))
 
 
-def _prepared(labctl: Labctl, rounds: int) -> Bench:
+def _prepared(labctl: Labctl, rounds: int, patience: float) -> Bench:
     """Images are made, compose is there: what is measured then is warm."""
 
     def say(text: str) -> None:
@@ -149,39 +157,28 @@ def _prepared(labctl: Labctl, rounds: int) -> Bench:
     labctl.down(first)
     program = composing.program(engine, Path(platformdirs.user_cache_dir("labctl", appauthor=False)) / "bench")
     say(f"docker compose {composing.version(program)}")
-    subnets = host.free_subnets(engine)
-    others: list[Contender] = [Compose(directory, image, subnets[:4], program), Floor(directory, image, subnets[4:])]
-    return Bench(labctl, others, rounds, say)
+    others: list[Contender] = [Compose(directory, engine, image, program), Floor(directory, engine, image)]
+    return Bench(labctl, others, rounds, patience, say)
 
 
-def _measured(bench: Bench, parts: Sequence[str], sizes: Sequence[int]) -> list[Series]:
-    found: list[Series] = []
-    downs: list[Series] = []
-
-    def add(shape: Shape, target: str) -> None:
-        up, down = bench.up_and_down(shape, (target, "≤ compose + 0.3 s"))
-        found.append(up)
-        downs.append(down)
-
+def _measure(bench: Bench, parts: Sequence[str], sizes: Sequence[int]) -> None:
+    if "help" in parts:
+        bench.help()
+    if "noop" in parts:
+        bench.noop(30)
     if "up" in parts:
         for size in sizes:
-            add(Shape(f"{size}", size), TARGETS.get(size, ""))
+            bench.up_and_down(Shape(f"{size}", size), TARGETS.get(size, ""))
     if "networks" in parts:
         for size in sizes:
-            add(Shape(f"{size}x3", size, networks=3), "≤ 0.9 × compose")
+            bench.up_and_down(Shape(f"{size}x3", size, networks=3), "≤ 0.9 × compose")
     if "health" in parts:
         for size in [size for size in sizes if size > 1][:1]:
-            add(Shape(f"{size}-healthy", size, healthcheck=True), "")
-    found += downs
+            bench.up_and_down(Shape(f"{size}-healthy", size, healthcheck=True), "")
     if "desktops" in parts:
         bench.labctl.up(warm := Shape("desktops-1", 1, desktop=True))
         bench.labctl.down(warm)
-        found += bench.desktops(10)
-    if "noop" in parts:
-        found += bench.noop(30)
-    if "help" in parts:
-        found += bench.help()
-    return found
+        bench.desktops(10)
 
 
 TARGETS = {
@@ -191,8 +188,8 @@ TARGETS = {
 }
 
 
-def _circumstances(engine: docker.APIClient, bench: Bench) -> str:
-    server: dict[str, Any] = engine.version()
+def _circumstances(bench: Bench) -> str:
+    server: dict[str, Any] = bench.labctl.engine.version()
     runtime = next((each["Version"] for each in server["Components"] if each["Name"] == "runc"), "?")
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":")
     return (
@@ -203,4 +200,6 @@ def _circumstances(engine: docker.APIClient, bench: Bench) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

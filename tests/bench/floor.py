@@ -71,5 +71,5 @@ def down(engine: docker.APIClient, spec: dict[str, Any]) -> None:
 if __name__ == "__main__":
     verb, path = sys.argv[1:]
     {"up": up, "down": down}[verb](
-        docker.APIClient(max_pool_size=WORKERS, timeout=120), json.loads(Path(path).read_text())
+        docker.from_env(max_pool_size=WORKERS, timeout=120).api, json.loads(Path(path).read_text())
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 from docker.errors import APIError
+from requests.exceptions import RequestException
 
 from labctl.providers.docker.hosttables import routes
 
@@ -23,14 +24,14 @@ POOL = IPv4Network("10.208.0.0/14")
 
 
 def free_subnets(engine: docker.APIClient) -> list[str]:
-    """Subnets that nobody on this host uses, many enough for every contender."""
+    """Subnets that nobody on this host uses, enough for every shape."""
     taken = set(routes())
     for network in engine.networks():
         for each in (network.get("IPAM") or {}).get("Config") or ():
             with suppress(ValueError, KeyError):
                 taken.add(IPv4Network(each["Subnet"], strict=False))
     free = (subnet for subnet in POOL.subnets(new_prefix=24) if not any(subnet.overlaps(other) for other in taken))
-    return [str(next(free)) for _ in range(12)]
+    return [str(next(free)) for _ in range(4)]
 
 
 def quiet(*, patience: float, share: float = 0.9) -> bool:
@@ -85,7 +86,7 @@ def remove_all(engine: docker.APIClient, *labels: str) -> None:
     """Remove every container and network that has one of `labels`; twice, since the engine may still be making some."""
 
     def gone(remove: Callable[..., Any], name: str, **more: bool) -> None:
-        with suppress(APIError):
+        with suppress(APIError, RequestException):
             remove(name, **more)
 
     for pause in (0.0, 1.0):

@@ -7,5 +7,5 @@ import sys
 import docker
 
 if __name__ == "__main__":
-    found = docker.APIClient().containers(all=True, filters={"label": [sys.argv[1]]})
+    found = docker.from_env().api.containers(all=True, filters={"label": [sys.argv[1]]})
     sys.stdout.write(f"{len(found)}\n")
