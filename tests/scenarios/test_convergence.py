@@ -204,7 +204,7 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
     networks: {lan: {}, san: {subnet: 10.208.7.0/24, internal: true}}
     nodes:
       a: {ports: ["80", "81"], networks: {lan: null, san: 10.208.7.77}}
-      b: {networks: [lan, san], memory: <memory>}
+      b: {networks: [lan, san], capabilities: [<cap>]}
       c: {image: <image>, command: sleep infinity, ports: ["80"], networks: [lan]}
     """
 
@@ -212,7 +212,7 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
         status = project.labctl("status", "-o", "json").data
         return {node["name"]: (node["addresses"], node["ports"]) for node in status["nodes"]}
 
-    project.write(lab, image=tiny, memory="300MiB")
+    project.write(lab, image=tiny, cap="")
     project.labctl("up")
     before = seen()
     assert project.address("a", "san") == "10.208.7.77"
@@ -226,8 +226,10 @@ def test_addresses_and_ports_are_kept(project: Project, tiny: str) -> None:
     assert seen() == before
     project.sh("a", "ip -4 addr | grep -q 10.208.7.77/24")
 
-    project.write(lab, image=tiny, memory="310MiB")
+    project.write(lab, image=tiny, cap="NET_ADMIN")
+    assert "create node/b" in project.plan()
     project.labctl("up", "--yes")
+    assert seen() == before
     project.labctl("stop", "b", "c")
     assert project.sh("a", "getent hosts b").split()[0] == project_address(before, "b")
     project.engine.remove_container(project.container("a"), force=True)

@@ -109,7 +109,7 @@ def test_7_partly(project: Project, tiny: str) -> None:
 
 
 def test_8_names_who_holds_it(project: Project) -> None:
-    project.write("nodes: {a: {run: ['sleep 8']}}")
+    project.write("nodes: {a: {run: ['sleep 5']}}")
     first = project.begin("up")
     until((project.state / "source.json").exists)
     for command in ("up", "down"):
@@ -132,14 +132,14 @@ def test_10_tells_of_changes(project: Project) -> None:
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_ends_up_and_the_next_goes_on(project: Project, number: signal.Signals, code: int) -> None:
-    project.write("nodes: {a: {run: ['echo begun >> /root/log; sleep 4', 'echo ended >> /root/log']}, b: {}}")
+    project.write("nodes: {a: {run: ['echo begun >> /root/log; sleep 3', 'echo ended >> /root/log']}, b: {}}")
     process = project.begin("up")
     until(lambda: project.sh("a", "cat /root/log 2> /dev/null || true") == "begun")
     began = time.monotonic()
     process.send_signal(number)
     assert end(process).code == code
     assert time.monotonic() - began < 9
-    project.sh("a", "pgrep -f '^sleep 4'", code=1)
+    project.sh("a", "pgrep -f '^sleep 3'", code=1)
     project.labctl("up")
     assert project.sh("a", "cat /root/log") == "begun\nbegun\nended"
     assert project.plan() == []
