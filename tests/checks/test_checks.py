@@ -11,8 +11,7 @@ from typing import Literal
 
 import pytest
 
-from labctl import checks
-from labctl.checks import CheckResult, run_check, run_checks
+from labctl.checks import CheckResult, run_check, run_checks, running
 from labctl.errors import DeadlineError, LabctlError, NotFoundError
 from labctl.model.lab import Check
 from labctl.providers.base import Line, Result
@@ -54,7 +53,7 @@ class World:
     """A lab of one group `web` with two nodes, at 127.0.0.1."""
 
     def __init__(self, *, stopped: Collection[str] = (), **shells: FakeShell) -> None:
-        self.shells, self.stopped = shells, stopped
+        self.shells, self.stopped, self.pixels = shells, stopped, b""
 
     def members(self, name: str) -> list[str]:
         if name == "web":
@@ -74,6 +73,12 @@ class World:
 
     def address(self, name: str) -> str | None:
         return "127.0.0.1" if name in ("web-1", "web-1.shop.internal") else None
+
+    def addresses(self, name: str) -> frozenset[str]:
+        return frozenset({"10.1.0.2", "10.2.0.2"} if name == "web-1" else ())
+
+    def screen(self, node: str, *, timeout: float) -> tuple[int, int, bytes]:
+        return 4, 2, self.pixels
 
 
 def host_check(kind: str, subject: str, **fields: object) -> CheckResult:
@@ -246,11 +251,6 @@ def test_errors_of_a_node_are_the_checks_output() -> None:
 # ---------------------------------------------------------------- all of them
 
 
-def test_a_kind_of_a_later_version_is_skipped() -> None:
-    result = host_check("desktop", "dev")
-    assert (result.state, result.output) == ("skipped", "checks of kind desktop are not executed by this version")
-
-
 def test_all_run_at_once_and_keep_their_order() -> None:
     class Slow(FakeShell):
         def run(self, *args: object, **fields: object) -> Result:
@@ -279,7 +279,7 @@ def test_an_attempt_that_does_not_keep_its_time_is_given_up(monkeypatch: pytest.
             time.sleep(30)
             raise AssertionError
 
-    monkeypatch.setattr(checks, "_SLACK", 0.2)
+    monkeypatch.setattr(running, "_SLACK", 0.2)
     began = time.monotonic()
     result = node_check(Hanging(), "run", "x", timeout=0.2)
     assert (result.state, result.output) == ("failed", "no answer within 0.2 s")

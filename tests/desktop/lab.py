@@ -23,6 +23,9 @@ nodes:
   ben: {{desktop: {{wm: openbox, geometry: 1440x900}}}}
   cat: {{desktop: {{wm: xfce, geometry: 1024x768}}}}
   db: {{}}
+checks:
+  drawn: {{desktop: ana, retries: 6, interval: 500ms}}
+  drawn-too: {{desktop: cat}}
 """
 
 

@@ -51,6 +51,18 @@ def test_a_picture_is_saved(lab: DesktopLab) -> None:
     lab.labctl("vnc", "db", "--shot", "db.png", code=1)
 
 
+def test_a_black_screen_fails_the_check(lab: DesktopLab) -> None:
+    lab.labctl("test")
+    lab.sh("ana", "for each in /run/lab/sv/*; do case $each in */xvnc|*/sshd) ;; *) sv down $each;; esac; done")
+    try:
+        lab.sh("ana", "pkill -x icewm; hsetroot -solid '#000000'", code=None)
+        failed = json.loads(lab.labctl("test", "drawn", "-o", "json", code=6))
+        assert failed["checks"][0]["output"] == "the screen (1280x800) is black"
+    finally:
+        lab.sh("ana", "sv up /run/lab/sv/*", code=None)
+    lab.labctl("test", "drawn")
+
+
 @pytest.mark.parametrize(
     ("node", "program"), [("ana", "icewm"), ("ana", "Xtigervnc"), ("ben", "tint2"), ("cat", "xfwm4")]
 )

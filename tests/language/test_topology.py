@@ -61,7 +61,6 @@ def test_what_is_not_executed_yet_is_said_in_one_line_each(full: Loaded) -> None
         "the browser IDE is not started by this version: dev",
         "failure domains cannot be selected in this version: dc-a, dc-b, rack-a1",
         "scenarios are not rehearsed by this version: lose-dc-a",
-        "checks of the kinds dns, mount and desktop are not run by this version: shared-mounted, screen, name",
         "TOKEN is not set here, node cache starts without it",
     ):
         assert words in notices

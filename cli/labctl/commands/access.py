@@ -18,10 +18,10 @@ from labctl.commands.reach import (
     as_child,
     environment_of,
     meant_lab,
-    require_running,
     split_command,
 )
 from labctl.errors import ExitCode, LabctlError, UsageError
+from labctl.world import require_running
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab

@@ -11,8 +11,9 @@ import typer
 
 from labctl.commands.complete import complete_nodes
 from labctl.commands.options import File, Name
-from labctl.commands.reach import meant_lab, require_running
+from labctl.commands.reach import meant_lab
 from labctl.errors import LabctlError, UsageError
+from labctl.world import require_running, require_secrets
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab
@@ -80,7 +81,7 @@ def _link(lab: RunningLab, node: str | None, *, view_only: bool) -> Link:
         raise LabctlError(f"lab {lab.name} has no desktop", hint="`desktop: true` gives a node one")
     if lab.observed.nodes[GATEWAY].state != "running":
         raise LabctlError(f"the gateway of lab {lab.name} does not run", hint=_up(lab))
-    _require_secrets(lab)
+    require_secrets(lab)
     if known is None:
         return Link(port, lab.directory.page_view_token() if view_only else lab.directory.page_token())
     secrets = lab.directory.secrets(known.name)[known.name]
@@ -102,11 +103,9 @@ def _desktop(lab: RunningLab, name: str) -> ObservedNode:
 
 
 def _picture(lab: RunningLab, node: ObservedNode) -> bytes:
-    from labctl import screen
+    from labctl import screen, world
 
-    _require_secrets(lab)
-    password = lab.directory.secrets(node.name)[node.name].vnc_view_password
-    return screen.picture(str(lab.address(node)), password)
+    return screen.png(*world.look_at(lab, node))
 
 
 def _save(picture: bytes, place: str) -> None:
@@ -118,12 +117,6 @@ def _save(picture: bytes, place: str) -> None:
             file.write(picture)
     except OSError as error:
         raise LabctlError(f"the picture cannot be written: {error}", hint="name another file") from error
-
-
-def _require_secrets(lab: RunningLab) -> None:
-    """Passwords and tokens lie in the lab's directory; new ones would not fit what the nodes have."""
-    if not lab.directory.key.is_file():
-        raise LabctlError(f"the passwords of lab {lab.name} are not here: its directory is gone", hint=_up(lab))
 
 
 def _up(lab: RunningLab) -> str:

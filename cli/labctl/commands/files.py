@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labctl.commands.options import File, Name, Node, Nodes, parse_duration
-from labctl.commands.reach import PlainUsage, meant_lab, read_file, require_running
+from labctl.commands.reach import PlainUsage, meant_lab, read_file
 from labctl.errors import LabctlError, NotFoundError, UsageError
+from labctl.world import require_running
 
 if TYPE_CHECKING:
     from labctl.access.copy import End

@@ -73,15 +73,6 @@ def meant_lab(file: list[str] | None, name: str | None) -> RunningLab:
     return api.open_lab(api.find_lab(file, name))
 
 
-def require_running(nodes: Sequence[ObservedNode]) -> None:
-    """Raise `LabctlError` when one of the nodes does not run."""
-    for node in nodes:
-        if node.state == "paused":
-            raise LabctlError(f"{node.name} is paused", hint=f"labctl start {node.name}")
-        if node.state != "running":
-            raise LabctlError(f"{node.name} is not running ({node.state})", hint=f"labctl start {node.name}")
-
-
 def environment_of(node: ObservedNode, access: Access) -> dict[str, str]:
     """The lab file's `environment` of a box node; an image node's commands have theirs from the engine."""
     import shlex

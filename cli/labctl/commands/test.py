@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labctl.commands.options import File, Name, parse_duration
-from labctl.commands.reach import require_running
 from labctl.errors import ChecksFailedError, LabctlError, NotFoundError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from labctl.checks import CheckResult
     from labctl.documents.model import ChecksDocument
     from labctl.model.lab import Check, Lab
-    from labctl.providers.base import Shell
 
 
 class Form(StrEnum):
@@ -56,13 +54,14 @@ def try_checks(
 ) -> None:
     """Try the checks of the lab file, all at once; exit code 6 when one does not hold."""
     from labctl.checks import run_checks
+    from labctl.world import LabWorld
 
     lab, running = _opened(file, name)
     checks = _chosen(lab, names or ())
     if not checks:
         typer.echo(f"lab {lab.name} has no checks", err=True)
     deadline = None if timeout is None else time.monotonic() + timeout
-    results = run_checks(checks, _World(running), deadline=deadline)
+    results = run_checks(checks, LabWorld(running), deadline=deadline)
     document = _document(lab.name, results)
     _print(document, output)
     if junit is not None:
@@ -96,43 +95,6 @@ def _chosen(lab: Lab, names: Sequence[str]) -> list[Check]:
                 hint=f"did you mean {near[0]}?" if near else None,
             )
     return [lab.checks[each] for each in dict.fromkeys(names)] if names else list(lab.checks.values())
-
-
-_ALIVE = ("running", "restarting")
-"""States in which trying a check makes sense; it may take more than one try."""
-
-
-class _World:
-    """The running lab as checks see it; see `checks.World`."""
-
-    def __init__(self, lab: RunningLab) -> None:
-        self._lab = lab
-
-    def members(self, name: str) -> list[str]:
-        return [node.name for node in self._lab.nodes([name])]
-
-    def shell(self, node: str) -> Shell:
-        found = self._lab.node(node)
-        require_running([found])
-        return self._lab.shell(found)
-
-    def require(self, name: str, *, every: bool) -> None:
-        short = self._short(name)
-        members = self._lab.nodes([short]) if short in self._lab.groups else []
-        if not every and any(node.state in _ALIVE for node in members):
-            return
-        require_running([node for node in members if node.state not in _ALIVE])
-
-    def address(self, name: str) -> str | None:
-        short = self._short(name)
-        if short in self._lab.groups:
-            members = self._lab.nodes([short])
-            return str(self._lab.address(next((node for node in members if node.state in _ALIVE), members[0])))
-        nodes = self._lab.observed.nodes.values()
-        return name if any(name == str(address) for node in nodes for address in node.addresses.values()) else None
-
-    def _short(self, name: str) -> str:
-        return name.removesuffix(f".{self._lab.name}.internal")
 
 
 # ---------------------------------------------------------------- results

@@ -193,6 +193,8 @@ class Check:
     header: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     nodes: tuple[str, ...] = ()
+    read_only: frozenset[str] = frozenset()
+    """Of the kind mount: the nodes in which the lab file has it read-only, so that nothing is written there."""
 
 
 @dataclass(frozen=True, slots=True)

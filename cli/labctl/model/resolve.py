@@ -12,7 +12,7 @@ from pathlib import Path
 
 from labctl.errors import KeyPath, Problem
 from labctl.model.draft import Draft, Reader
-from labctl.model.lab import Check, Lab, Node, Volume
+from labctl.model.lab import Lab, Node, Volume
 from labctl.model.ports import same_socket
 from labctl.model.resolve_checks import checks, domains, scenarios
 from labctl.model.resolve_network import address_clashes, networks, reachable
@@ -23,7 +23,6 @@ from labctl.model.scalars import NAME_LIMIT, parse_duration
 from labctl.model.topology import Topology
 
 _RESERVED = frozenset({"all", "localhost"})
-_EXECUTED_CHECKS = frozenset({"tcp", "http", "run"})
 
 
 def resolve(
@@ -74,7 +73,7 @@ def resolve(
         groups=draft.groups,
         ttl=parse_duration(topology.ttl) if topology.ttl else None,
         message=topology.message,
-        notices=(*draft.notices, *_left_out(topology, nodes, all_volumes, all_checks)),
+        notices=(*draft.notices, *_left_out(topology, nodes, all_volumes)),
     ), []
 
 
@@ -120,20 +119,16 @@ def _port_clashes(draft: Draft, nodes: Mapping[str, Node]) -> None:
                 draft.add((*member.source, "ports", index), message)
 
 
-def _left_out(
-    topology: Topology, nodes: Mapping[str, Node], volumes: Mapping[str, Volume], checks: Mapping[str, Check]
-) -> list[str]:
+def _left_out(topology: Topology, nodes: Mapping[str, Node], volumes: Mapping[str, Volume]) -> list[str]:
     """One line for each part of the language that this version validates and does not execute."""
     machines = [name for name, value in nodes.items() if value.provider == "vagrant"]
     served = [name for name, value in volumes.items() if value.type != "local"]
     screens = [name for name, value in nodes.items() if value.ide]
-    later = [name for name, value in checks.items() if value.kind not in _EXECUTED_CHECKS]
     lines = (
         (machines, "virtual machines (provider: vagrant) are not started by this version"),
         (served, "nfs and iscsi volumes are not mounted by this version"),
         (screens, "the browser IDE is not started by this version"),
         (list(topology.domains or ()), "failure domains cannot be selected in this version"),
         (list(topology.scenarios or ()), "scenarios are not rehearsed by this version"),
-        (later, "checks of the kinds dns, mount and desktop are not run by this version"),
     )
     return [f"{words}: {', '.join(names)}" for names, words in lines if names]

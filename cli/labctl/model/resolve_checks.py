@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from labctl.errors import KeyPath
@@ -85,7 +85,8 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
                 mounted = [mount.target for mount in nodes[member].mounts]
                 if target not in mounted and not draft.unsure(*nodes[member].source):
                     draft.add((*path, "mount"), f"nothing is mounted on {target} in node {member}")
-            return Check(name, "mount", target, node, interval, timeout, retries, nodes=on)
+            read_only = _read_only(draft, target, [nodes[member] for member in on])
+            return Check(name, "mount", target, node, interval, timeout, retries, nodes=on, read_only=read_only)
         return None
     if isinstance(spec, DnsCheckSpec):
         if not spec.dns or any(c.isspace() or c == "/" for c in spec.dns):
@@ -95,6 +96,18 @@ def _check(draft: Draft, path: KeyPath, name: str, spec: _AnyCheck, nodes: Mappi
     if screen is not None and nodes[screen].desktop is None and not draft.unsure(*nodes[screen].source):
         draft.add((*path, "desktop"), f"node {screen} has no desktop")
     return Check(name, "desktop", spec.desktop, spec.desktop, interval, timeout, retries, nodes=(spec.desktop,))
+
+
+def _read_only(draft: Draft, target: str, nodes: Iterable[Node]) -> frozenset[str]:
+    """The nodes that cannot write to what is mounted at `target`, by the mount or by the volume itself."""
+    volumes = draft.topology.volumes or {}
+    shares = {name for name, spec in volumes.items() if getattr(spec, "access", None) == "ReadOnlyMany"}
+    return frozenset(
+        node.name
+        for node in nodes
+        for mount in node.mounts
+        if mount.target == target and (mount.read_only or mount.volume in shares)
+    )
 
 
 def _known_host(draft: Draft, path: KeyPath, host: str) -> None:
