@@ -27,6 +27,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "inspect": "view",
             "ls": "view",
             "test": "test",
+            "ci": "ci",
             "down": "lab",
             "gc": "lab",
         },

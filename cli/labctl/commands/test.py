@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labctl.commands.options import File, Name, parse_duration
-from labctl.errors import ChecksFailedError, LabctlError, NotFoundError
+from labctl.errors import LabctlError
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab
-    from labctl.checks import CheckResult
-    from labctl.documents.model import ChecksDocument
-    from labctl.model.lab import Check, Lab
+    from labctl.documents.model import ChecksDocument, PipelineDocument
+    from labctl.model.lab import Lab
 
 
 class Form(StrEnum):
@@ -53,20 +51,20 @@ def try_checks(
     ] = None,
 ) -> None:
     """Try the checks of the lab file, all at once; exit code 6 when one does not hold."""
-    from labctl.checks import run_checks
-    from labctl.world import LabWorld
+    from labctl import trial
 
     lab, running = _opened(file, name)
-    checks = _chosen(lab, names or ())
+    checks = trial.chosen(lab, names or ())
     if not checks:
         typer.echo(f"lab {lab.name} has no checks", err=True)
     deadline = None if timeout is None else time.monotonic() + timeout
-    results = run_checks(checks, LabWorld(running), deadline=deadline)
-    document = _document(lab.name, results)
+    results = trial.try_all(running, checks, deadline=deadline)
+    document = trial.document(lab.name, results)
     _print(document, output)
     if junit is not None:
-        _write_junit(document, junit)
-    _raise_for_failures(results)
+        write_junit(document, junit)
+    if error := trial.failure(results):
+        raise error
 
 
 def _opened(file: list[str] | None, name: str | None) -> tuple[Lab, RunningLab]:
@@ -83,43 +81,7 @@ def _opened(file: list[str] | None, name: str | None) -> tuple[Lab, RunningLab]:
     return lab, api.open_lab(name or lab.name)
 
 
-def _chosen(lab: Lab, names: Sequence[str]) -> list[Check]:
-    from difflib import get_close_matches
-
-    for each in names:
-        if each not in lab.checks:
-            near = get_close_matches(each, lab.checks, n=1)
-            raise NotFoundError(
-                f"lab {lab.name} has no check {each}",
-                details=[f"checks: {', '.join(lab.checks) or 'none'}"],
-                hint=f"did you mean {near[0]}?" if near else None,
-            )
-    return [lab.checks[each] for each in dict.fromkeys(names)] if names else list(lab.checks.values())
-
-
 # ---------------------------------------------------------------- results
-
-
-def _document(lab: str, results: Sequence[CheckResult]) -> ChecksDocument:
-    from labctl.documents.model import CheckDocument, ChecksDocument
-
-    return ChecksDocument(
-        lab=lab,
-        passed=all(result.state != "failed" for result in results),
-        checks=[
-            CheckDocument(
-                name=result.name,
-                type=result.kind,
-                subject=result.subject,
-                node=result.node,
-                state=result.state,
-                attempts=result.attempts,
-                seconds=round(result.seconds, 3),
-                output=result.output,
-            )
-            for result in results
-        ],
-    )
 
 
 def _print(document: ChecksDocument, form: Form) -> None:
@@ -134,42 +96,11 @@ def _print(document: ChecksDocument, form: Form) -> None:
     show(document, form.value, table=lambda: print_checks(document))
 
 
-def _write_junit(document: ChecksDocument, path: Path) -> None:
+def write_junit(document: ChecksDocument | PipelineDocument, path: Path) -> None:
+    """Write the document as JUnit XML. Raises `LabctlError` when the file cannot be written."""
     from labctl.documents.junit import junit
 
     try:
         path.write_text(junit(document), encoding="utf-8")
     except OSError as error:
         raise LabctlError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _raise_for_failures(results: Sequence[CheckResult]) -> None:
-    failed = [result for result in results if result.state == "failed"]
-    if not failed:
-        return
-    raise ChecksFailedError(
-        f"{len(failed)} of {len(results)} checks failed",
-        details=[
-            line
-            for result in failed
-            for line in (
-                f"{result.name}: {result.kind} {result.subject} from {result.node or 'this host'}, {_tries(result)}:",
-                *(f"  {said}" for said in result.output.splitlines()[-10:] or ["nothing"]),
-            )
-        ],
-        hint=_what_to_do(failed),
-    )
-
-
-def _tries(result: CheckResult) -> str:
-    if result.attempts == 0:
-        return "not tried"
-    tries = f"{result.attempts} tr{'y' if result.attempts == 1 else 'ies'}"
-    return f"{tries} in {result.seconds:.1f} s; the last one said"
-
-
-def _what_to_do(failed: Sequence[CheckResult]) -> str:
-    hints = {result.hint for result in failed if result.hint is not None}
-    if len(hints) > 1:
-        return "labctl start"  # nodes that do not run are all that is known before the first try
-    return hints.pop() if hints else f"once more, it alone: labctl test {failed[0].name}"

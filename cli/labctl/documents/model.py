@@ -255,6 +255,42 @@ class ChecksDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseDocument:
+    """A part of a pipeline's job. `error`, `details` and `hint` are those of its failure, null and empty without one.
+
+    A phase is skipped when one before it failed, or when a signal ended the run.
+    """
+
+    name: Literal["up", "checks", "down"]
+    state: Literal["passed", "failed", "skipped"]
+    seconds: float
+    error: str | None = None
+    details: list[str] = dataclasses.field(default_factory=list)
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineDocument:
+    """What became of a job: ``labctl ci``. `checks` holds all checks of the lab file, those not tried as skipped.
+
+    `left` names what could not be removed; `kept` says that the lab was left running on purpose. `because` is the one
+    sentence that explains `exit_code`, empty when it is 0; `signal` is the number of the signal that ended the run.
+    """
+
+    version: Literal[1] = 1
+    kind: Literal["pipeline"] = "pipeline"
+    lab: str
+    exit_code: int
+    because: str
+    seconds: float
+    phases: list[PhaseDocument]
+    checks: list[CheckDocument]
+    left: list[str]
+    kept: bool
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDocument:
     """An operating system that nodes can have. `base` says whether its plain image is in the engine; `images` counts
     what is baked on it, `used` how many of these have containers; `size` is in bytes, what images share counted once
@@ -289,6 +325,7 @@ Document = (
     | VersionDocument
     | HostDocument
     | ChecksDocument
+    | PipelineDocument
 )
 
 
@@ -313,7 +350,7 @@ def names(document: Document) -> list[str]:
             return [step.ref for step in steps]
         case HostDocument(findings=findings):
             return [finding.id for finding in findings if finding.status != "ok"]
-        case ChecksDocument(checks=checks):
+        case ChecksDocument(checks=checks) | PipelineDocument(checks=checks):
             return [check.name for check in checks if check.state == "failed"]
         case VersionDocument(labctl=version):
             return [version]

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict
-from types import MappingProxyType, TracebackType
-from typing import Any, Self, TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
-from labctl.documents.model import stamp
-from labctl.events import Event, Finished, Notice, PlanReady, StepEnded, StepOutput, StepStarted
-
-TYPES: Mapping[type[Event], str] = MappingProxyType(
-    {
-        PlanReady: "plan",
-        StepStarted: "step-started",
-        StepOutput: "step-output",
-        StepEnded: "step-ended",
-        Notice: "notice",
-        Finished: "finished",
-    }
-)
+from labctl.documents.events import event_data
+from labctl.events import Event
 
 
 class JsonDisplay:
@@ -49,13 +37,3 @@ class JsonDisplay:
         with self._lock, suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
-
-
-def event_data(event: Event, *, clock: Callable[[], float]) -> dict[str, Any]:
-    """`event` as plain data; its steps, if it has any, as objects."""
-    fields = asdict(event)
-    at = fields.pop("time", None)
-    if isinstance(event, PlanReady):
-        words = ("id", "verb", "ref", "because")
-        fields["steps"] = [dict(zip(words, step, strict=True)) for step in event.steps]
-    return {"version": 1, "type": TYPES[type(event)], "time": stamp(clock() if at is None else at), **fields}
