@@ -52,6 +52,15 @@ def bake_gateway(base: BaseImage, recipe: Recipe, trust: Trust) -> BakedImage:
     return _image(base, layers, recipe.files, recipe.build, end, trust)
 
 
+def bake_storage(base: BaseImage, recipe: Recipe, trust: Trust) -> BakedImage:
+    """The image of the containers that mount storage for nodes; the keeper is another program of it."""
+    (service,) = recipe.services
+    assert not isinstance(service.command, str)
+    layers = [_install(("tini", *recipe.packages), prepare=recipe.prepare)]
+    end = ["STOPSIGNAL SIGTERM", "ENTRYPOINT []", _command("tini", "--", *service.command)]
+    return _image(base, layers, recipe.files, recipe.build, end, trust)
+
+
 def _image(
     base: BaseImage,
     layers: Iterable[str],

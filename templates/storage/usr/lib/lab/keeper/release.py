@@ -1,0 +1,60 @@
+"""Letting a node go: its data written out, its mounts taken off, its clients ended, in this order.
+
+A node that is stopped before its storage container takes the network away from it, and what is not written yet is lost.
+"""
+
+from __future__ import annotations
+
+
+from keeper import engine, inside, paths
+
+_STOP = 8
+
+
+def release(names: list[str]) -> list[str]:
+    """Release nodes until they are started again; returns what could not be written, a sentence each."""
+    with paths.alone():
+        wanted = paths.read(paths.CONFIGURATION).get("nodes", {})
+        released = paths.read(paths.RELEASED)
+        for name in names:
+            node = engine.inspect(wanted[name]["container"]) if name in wanted else None
+            if node is not None:
+                released[name] = node.started
+        paths.write(paths.RELEASED, released)
+        problems: list[str] = []
+        for name in names:
+            if name in wanted and wanted[name].get("mounts"):
+                problems += _release(name, wanted[name])
+        return problems
+
+
+def _release(name: str, wanted: dict[str, Any]) -> list[str]:
+    node = engine.inspect(wanted["container"])
+    problems = []
+    if node is not None and node.pid:
+        standing = inside.mounts(node.pid)
+        mine = [mount for mount in wanted["mounts"] if mount["target"] in standing]
+        if mine:
+            inside.services(node.pid, "force-stop")
+        for mount in mine:
+            try:
+                inside.write_out(node.pid, mount["target"])
+            except OSError as error:
+                problems.append(f"{name}: {mount['volume']} could not be written out: {error.strerror}")
+        if problems:
+            # Whoever waits for a server that does not answer waits no longer.
+            engine.kill(wanted["storage"])
+        for mount in reversed(mine):
+            try:
+                inside.take_off(node.pid, mount["target"])
+            except OSError as error:
+                problems.append(f"{name}: {mount['target']} could not be unmounted: {error.strerror}")
+    engine.stop(wanted["storage"], _STOP)
+    return problems
+
+
+def is_released(released: dict[str, str], name: str, started: str) -> bool:
+    """Whether that run of the node was released."""
+    return released.get(name) == started
+
+

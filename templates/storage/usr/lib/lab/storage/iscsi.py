@@ -1,0 +1,129 @@
+"""An iSCSI disk: logged in in user space, a loop device over it, and a file system on that, or the device alone."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from storage import filesystem, kernel, loop
+from storage.disk import Disk
+from storage.failure import DEVICE, NETWORK, PORTAL, Failure
+from storage.relay import Relay
+from storage.volume import MOUNTS, Ended, Life
+
+_PORTAL = 10.0
+_BECAUSE = "the kernel's initiator would log in the whole host"
+
+
+class IscsiDevice(Life):
+    """A raw device under a number that is the same for all who use it."""
+
+    _relay: Relay | None = None
+    _disk: Disk | None = None
+    _loop: loop.Loop | None = None
+
+    def up(self) -> None:
+        self._attach(number=self.wanted["loop"])
+
+    def changed(self, wanted: dict[str, Any]) -> bool:
+        soft = ("size", "hold")
+        hard = {key: value for key, value in wanted.items() if key not in soft}
+        if hard != {key: value for key, value in self.wanted.items() if key not in soft}:
+            return False
+        self.wanted = wanted
+        return True
+
+    def look(self) -> dict[str, Any]:
+        relay, disk, device = self._relay, self._disk, self._loop
+        assert relay and disk and device
+        if not disk.alive:
+            raise Ended("the iSCSI client has ended")
+        if not device.attached():
+            raise Ended("the disk was taken out of use")
+        relay.hold(on=bool(self.wanted.get("hold")))
+        if not relay.held and self.wanted.get("size", 0) > device.size():
+            self._grow()
+        active, standby, down = relay.paths()
+        known: dict[str, Any] = {
+            "way": "user space",
+            "because": _BECAUSE,
+            "active": active,
+            "standby": standby,
+            "down": down,
+            "device": device.path,
+            "size": device.size(),
+            "wwid": self.wanted.get("wwid", ""),
+        }
+        if relay.held:
+            known["held"] = True
+        elif not active:
+            known |= {"layer": PORTAL, "message": "no portal answers", "hint": "it goes on when the server is back"}
+        return known
+
+    def down(self) -> None:
+        # The daemon first: whatever waits for the disk then gets an error instead of waiting on.
+        if self._disk is not None:
+            self._disk.close()
+        if self._loop is not None:
+            self._loop.clear()
+        if self._relay is not None:
+            self._relay.close()
+        self._disk = self._loop = self._relay = None
+
+    def _attach(self, *, number: int | None) -> loop.Loop:
+        self._relay = Relay(self.wanted["portals"])
+        if not self._relay.wait(_PORTAL):
+            refused = self._relay.why_down() == "refused"
+            portals = " and ".join(self.wanted["portals"])
+            what = f"{portals}: the connection is refused" if refused else f"{portals}: no answer"
+            raise Failure(PORTAL if refused else NETWORK, what)
+        self._disk = Disk(self.wanted, self._relay.address)
+        try:
+            read_only = self.wanted.get("read_only", False)
+            self._loop = loop.attach(self._disk.file, read_only=read_only, number=number)
+        except OSError as error:
+            raise Failure(DEVICE, f"no loop device: {error.strerror}") from error
+        return self._loop
+
+    def _grow(self) -> None:
+        assert self._disk and self._loop
+        self._disk.grow(self.wanted["size"])
+        self._loop.grow()
+
+
+class IscsiVolume(IscsiDevice):
+    """A file system on a disk, mounted at /lab/mounts/VOLUME until it is moved into the node."""
+
+    _kind = ""
+    _mount = ""
+
+    def up(self) -> None:
+        place = Path(MOUNTS, self.name)
+        place.mkdir(parents=True, exist_ok=True)
+        read_only = self.wanted.get("read_only", False)
+        device = self._attach(number=None)
+        self._kind = filesystem.prepare(device.path, self.wanted.get("fs") or "ext4", read_only=read_only)
+        filesystem.mount(device.path, str(place), self._kind, read_only=read_only)
+        self._mount = kernel.device_of(str(place))
+        # From here on the mount alone keeps the device: it goes with it, whoever is killed.
+        device.release()
+
+    def look(self) -> dict[str, Any]:
+        return super().look() | {
+            "source": str(Path(MOUNTS, self.name)),
+            "mount": self._mount,
+            "fs": self._kind,
+        }
+
+    def down(self) -> None:
+        if self._disk is not None:
+            self._disk.close()
+        with suppress(OSError):
+            kernel.unmount(str(Path(MOUNTS, self.name)), kernel.DETACH)
+        super().down()
+
+    def _grow(self) -> None:
+        super()._grow()
+        assert self._loop
+        filesystem.grow(self._loop.path, self._kind)
