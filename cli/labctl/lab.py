@@ -31,17 +31,15 @@ PAGE = "_page"
 
 @dataclass(frozen=True, slots=True)
 class NodeSecrets:
-    """What only one node has. `token` opens its desktop through the gateway, `view_token` to look only.
+    """What opens the desktop of one node: `token` through the gateway, `view_token` to look only.
 
-    VNC passwords have 8 characters, all that the protocol uses. `host_key` is an OpenSSH private key.
+    VNC passwords have 8 characters, all that the protocol uses.
     """
 
     vnc_password: str = field(repr=False)
     vnc_view_password: str = field(repr=False)
     token: str = field(repr=False)
     view_token: str = field(repr=False)
-    host_key: str = field(repr=False)
-    host_key_public: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +155,12 @@ class LabDirectory:
         kept: dict[str, Any] = known.setdefault("nodes", {})
         new = [node for node in nodes if not _complete(kept.get(node))]
         for node in new:
-            host_key, host_key_public = _key_pair(node)
             kept[node] = asdict(
                 NodeSecrets(
                     vnc_password=secrets.token_urlsafe(6),
                     vnc_view_password=secrets.token_urlsafe(6),
                     token=secrets.token_urlsafe(24),
                     view_token=secrets.token_urlsafe(24),
-                    host_key=host_key,
-                    host_key_public=host_key_public,
                 )
             )
         if new:
@@ -224,10 +219,26 @@ class LabDirectory:
 
     # ------------------------------------------------------------ ssh
 
+    def host_keys(self) -> dict[str, str]:
+        """The public host keys that nodes are known by: name → type and key."""
+        try:
+            lines = [line.split() for line in self.known_hosts.read_text().splitlines()]
+        except (OSError, ValueError):
+            return {}
+        return {words[0]: " ".join(words[1:]) for words in lines if len(words) == 3}
+
+    def forget_host_keys(self, nodes: Iterable[str]) -> None:
+        """Nodes that are about to be made will have keys of their own: those of their predecessors go first."""
+        known = self.host_keys()
+        gone = set(nodes)
+        left = {name: key for name, key in known.items() if name not in gone}
+        if left != known:
+            _write(self.known_hosts, "".join(f"{name} {key}\n" for name, key in left.items()))
+
     def write_ssh_config(self, addresses: Mapping[str, str], keys: Mapping[str, str]) -> None:
-        """Write `ssh_config` and `known_hosts`: one ``Host`` per node, its bare name; `keys` are public host keys."""
+        """Write `ssh_config` and `known_hosts`: one ``Host`` per node, its bare name; `keys` as in `host_keys`."""
         blocks = [_ssh_block(node, address, self) for node, address in addresses.items()]
-        hosts = [f"{node} {' '.join(keys[node].split()[:2])}" for node in addresses if node in keys]
+        hosts = [f"{node} {keys[node]}" for node in addresses if node in keys]
         _private_directory(self.path)
         for path, text in ((self.ssh_config, "\n".join(blocks)), (self.known_hosts, "".join(f"{h}\n" for h in hosts))):
             if not path.is_file() or path.read_text() != text:

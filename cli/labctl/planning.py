@@ -93,14 +93,15 @@ def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) ->
     configured again, which gives it new ones.
     """
     journal = directory.journal()
-    screens = [name for name, node in wanted.nodes.items() if node.node.desktop]
-    bare = directory.without_secrets([PAGE, *observed.nodes, *screens])
+    screens = {name for name, node in wanted.nodes.items() if node.node.desktop}
+    screens |= {name for name, node in observed.nodes.items() if node.desktop}
+    bare = directory.without_secrets([PAGE, *screens])
     rekeyed = not directory.has_key
     nodes = {}
     for name, node in observed.nodes.items():
         known = None if journal is None else journal.get(node.id)
         target = wanted.nodes.get(name)
-        lost = bool(bare & {PAGE, *screens}) if node.role == "gateway" else rekeyed or name in bare or journal is None
+        lost = bool(bare) if node.role == "gateway" else rekeyed or name in bare or journal is None
         if known is not None:
             node = replace(node, content=known.content, packages=node.packages | {*known.packages})
         elif target is not None and needs_configuring(target):

@@ -102,8 +102,6 @@ class Facts:
     hosts: tuple[str, ...] = ()
     authorized_keys: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    host_key: bytes = field(default=b"", repr=False)
-    host_key_public: bytes = b""
     vnc_password: str = field(default="", repr=False)
     vnc_view_password: str = field(default="", repr=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from labctl.planning import Planned
     from labctl.providers.base import Provider
 
+HOST_KEY_PATIENCE = 3.0
+"""Seconds for nodes that were started and not waited for to say their host keys."""
+
 CONFIGURE_TIMEOUT = 1800.0
 """Seconds that packages, users, run steps and services of one node may take together."""
 
@@ -64,6 +67,7 @@ class Work:
         self.stop = threading.Event()
         self.configured: dict[str, str] = {}
         self.installed: set[str] = set()
+        self.started: set[str] = set()
         self.watch = Watch(lambda: provider.observe(lab.name))
         self._making_secrets = threading.Lock()
 
@@ -75,17 +79,22 @@ class Work:
         match step.verb:
             case Verb.BUILD | Verb.CREATE:
                 assert isinstance(target, BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode)
-                seed = self.seed(target) if isinstance(target, DesiredNode) else ()
-                self.provider.create(target, self.planned.desired, seed=seed, on_line=line)
+                if isinstance(target, DesiredNode):
+                    self.create(target)
+                else:
+                    self.provider.create(target, self.planned.desired, on_line=line)
             case Verb.START:
                 assert isinstance(target, DesiredNode | ObservedNode)
                 self.provider.start(target)
+                self.started.add(target.name)
             case Verb.CONFIGURE:
                 assert isinstance(target, DesiredNode)
                 self.configure(target, line)
             case Verb.VERIFY:
                 assert isinstance(target, DesiredNode)
                 ready(Subject.of(target), self.waiting(), fresh=True, completed=self.is_one_shot(target))
+                if target.name not in self.host_keys and _is_box(target):
+                    self.learn_host_key(target)
             case Verb.REMOVE | Verb.STOP:
                 take_down(step, self.provider)
 
@@ -93,6 +102,16 @@ class Work:
         """Raise `Interrupted` when this run is to end."""
         if self.stop.is_set():
             raise Interrupted
+
+    def create(self, node: DesiredNode) -> None:
+        """Make a node with all that it has to know before its first start."""
+        from labctl import features
+
+        box = _is_box(node)
+        facts = self.facts(node) if box else None
+        seed = self.seed(node) if facts is None else features.first_seed(node.node, facts)
+        identity = {} if facts is None else features.identity(facts)
+        self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
 
     def configure(self, node: DesiredNode, line: Callable[[str], None]) -> None:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
@@ -151,30 +170,45 @@ class Work:
             return self.gateway_seed()
         if node.node.image is not None:
             return features.image_seed(node.node)
-        secrets = self.secrets[node.name]
-        facts = Facts(
+        return features.seed(node.node, self.facts(node))
+
+    def facts(self, node: DesiredNode) -> Facts:
+        """What a box is to know of itself and of the lab."""
+        environment = {**proxy_environment(self.planned.whole, self.trust.proxies), **node.node.environment}
+        screen = self.secrets[node.name] if node.node.desktop else None
+        return Facts(
             lab=self.lab.name,
             node=node.name,
             hosts=node.hosts,
             authorized_keys=(self.public_key,),
-            environment=tuple(
-                {**proxy_environment(self.planned.whole, self.trust.proxies), **node.node.environment}.items()
-            ),
-            host_key=secrets.host_key.encode(),
-            host_key_public=secrets.host_key_public.encode(),
-            vnc_password=secrets.vnc_password,
-            vnc_view_password=secrets.vnc_view_password,
+            environment=tuple(environment.items()),
+            vnc_password=screen.vnc_password if screen else "",
+            vnc_view_password=screen.vnc_view_password if screen else "",
         )
-        return features.seed(node.node, facts)
+
+    def learn_host_key(self, node: DesiredNode | ObservedNode) -> None:
+        """Read the public host key of a box from its log, or from its file when the log no longer has it."""
+        from labctl import features
+
+        with suppress(LabctlError):
+            key = next(filter(None, map(features.host_key, self.provider.head(node))), None)
+            if key is None and node.name not in self.started:
+                key = features.public_key(self.provider.shell(node).get(f"{features.HOST_KEY}.pub").decode())
+            if key is not None:
+                self.host_keys[node.name] = key
 
     def prepare(self) -> None:
-        """Make the keys that new nodes need, in the background: the engine is busy with the networks meanwhile."""
-        if any(step.verb is Verb.CREATE and step.ref.startswith("node/") for step in self.planned.plan.steps):
+        """Make the keys that new nodes need, in the background: the engine is busy with the networks meanwhile.
+
+        The first network is told to the engine before that, which needs the same processor for loading the way to it.
+        """
+        if any(_makes_node(step) for step in self.planned.plan.steps):
             threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
-        with suppress(OSError):  # the step that needs them meets the same error, and tells it
-            _ = self.public_key, self.secrets
+        with suppress(OSError, LabctlError):  # the step that needs them meets the same error, and tells it
+            self.provider.prepare()
+            _ = self.public_key, self.host_keys, self.secrets
 
     def gateway_seed(self) -> tuple[Entry, ...]:
         """What the gateway knows of the lab: every node, and of those with a desktop how to open it."""
@@ -209,9 +243,14 @@ class Work:
 
     @cached_property
     def secrets(self) -> dict[str, NodeSecrets]:
-        """The secrets of all box nodes of the lab, made once for all that are new."""
+        """What opens the desktops of the lab, made once for all that are new."""
         with self._making_secrets:
-            return self.directory.secrets(*(n.name for n in self.planned.whole.nodes.values() if _is_box(n)))
+            return self.directory.secrets(*(n.name for n in self.planned.whole.nodes.values() if n.node.desktop))
+
+    @cached_property
+    def host_keys(self) -> dict[str, str]:
+        """The public host keys of the nodes by name, as far as they are known."""
+        return self.directory.host_keys()
 
     # ------------------------------------------------------------ waiting
 
@@ -243,6 +282,9 @@ class Work:
 
     def promise(self) -> None:
         """Write down which nodes are about to be changed: whatever ends this run, the next one finishes them."""
+        self.directory.forget_host_keys(
+            step.ref.removeprefix("node/") for step in self.planned.plan.steps if _makes_node(step)
+        )
         refs = {step.ref for step in self.planned.plan.steps if step.verb is Verb.CONFIGURE}
         known = [node for node in self.planned.observed.nodes.values() if node_ref(node.name) in refs]
         if known:
@@ -254,8 +296,8 @@ class Work:
         """Write down what was put into which node, and the ssh configuration of the lab."""
         addresses = self.reachable()
         if addresses:
-            keys = {name: each.host_key_public for name, each in self.directory.secrets(*addresses).items()}
-            self.directory.write_ssh_config({name: str(address) for name, address in addresses.items()}, keys)
+            self.learn_host_keys(addresses)
+            self.directory.write_ssh_config({name: str(address) for name, address in addresses.items()}, self.host_keys)
         if self.installed or self.configured:
             now = self.provider.observe(self.lab.name)
             journal = {id: put for id, put in (self.directory.journal() or {}).items() if id in _ids(now)}
@@ -266,6 +308,17 @@ class Work:
                     added = {*known, *self.planned.desired.nodes[name].node.packages}
                     journal[node.id] = Put(self.configured.get(name, ""), tuple(sorted(added)))
             self.directory.record(journal)
+
+    def learn_host_keys(self, names: Collection[str]) -> None:
+        """Learn those that are not known yet; a node that was started and not waited for has a moment to make one."""
+        end = time.monotonic() + HOST_KEY_PATIENCE
+        nodes: dict[str, DesiredNode | ObservedNode] = {**self.planned.observed.nodes, **self.planned.desired.nodes}
+        while missing := [nodes[name] for name in names if name not in self.host_keys]:
+            for node in missing:
+                self.learn_host_key(node)
+            if time.monotonic() > end or not self.started & {*names} - {*self.host_keys}:
+                return
+            time.sleep(0.05)
 
     def reachable(self) -> dict[str, IPv4Address]:
         """Where ssh finds each box node: those of this `up`, and others of the lab that it leaves as they are."""
@@ -308,3 +361,7 @@ def _ids(observed: Observed) -> set[str]:
 
 def _is_box(node: DesiredNode) -> bool:
     return node.role == "node" and node.node.image is None
+
+
+def _makes_node(step: Step) -> bool:
+    return step.verb is Verb.CREATE and isinstance(step.target, DesiredNode) and step.target.role == "node"

@@ -134,7 +134,7 @@ def test_a_seed_names_the_node() -> None:
 
 def test_secrets_are_readable_by_their_owner_alone() -> None:
     node = replace(NODE, desktop=Desktop(), users=(User("ana", password="hunter2"),), run=("echo hunter2",))
-    facts = {"host_key": b"PRIVATE hunter2", "vnc_password": "hunter2", "vnc_view_password": "look"}
+    facts = {"vnc_password": "hunter2", "vnc_view_password": "look"}
     for entry in seeded(node, **facts).values():
         if b"hunter2" in entry.content or "vnc" in entry.path:
             assert entry.mode & 0o077 == 0, entry.path
@@ -167,3 +167,29 @@ def test_owners_that_are_known() -> None:
     files = (File("/a", b"", owner="lab"), File("/b", b"", owner="root:lab"), File("/c", b"", owner="7:9"))
     entries = seeded(replace(NODE, files=files))
     assert [(entries[path].uid, entries[path].gid) for path in ("/a", "/b", "/c")] == [(1000, 1000), (0, 1000), (7, 9)]
+
+
+def test_a_node_with_nothing_but_a_name_needs_no_files_at_first() -> None:
+    facts = Facts("shop", "dev", hosts=("10.0.0.2 dev",), authorized_keys=("ssh-ed25519 AAAA lab",))
+    assert features.first_seed(NODE, facts) == ()
+    assert features.identity(facts) == {"LAB_NAME": "shop", "LAB_NODE": "dev", "LAB_KEY": "ssh-ed25519 AAAA lab"}
+    for more in (
+        replace(NODE, desktop=Desktop()),
+        replace(NODE, users=(User("ana"),)),
+        replace(NODE, run=("true",)),
+    ):
+        assert features.first_seed(more, facts) == features.seed(more, facts)
+    assert features.first_seed(NODE, replace(facts, environment=(("TOKEN", "x"),)))
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("ssh host key: ssh-ed25519 AAAA root@dev", "ssh-ed25519 AAAA"),
+        ("ssh host key: ", None),
+        ("ssh host key: ssh-ed25519", None),
+        ("my ssh-ed25519 AAAA", None),
+    ],
+)
+def test_a_host_key_is_read_from_the_log(line: str, key: str | None) -> None:
+    assert features.host_key(line) == key

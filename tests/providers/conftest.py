@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from labctl import features
 from labctl.lab import cache as cache_directory
@@ -129,19 +126,11 @@ def lab(
         yield make
 
 
-@cache
-def host_key() -> bytes:
-    """What sshd needs in order to start."""
-    return ed25519.Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-
-
 def own_seed(lab: str, node: DesiredNode) -> tuple[Entry, ...]:
     """What a box node gets before its first start."""
     if node.node.image is not None:
         return ()
-    return features.seed(node.node, Facts(lab, node.name, hosts=node.hosts, host_key=host_key()))
+    return features.seed(node.node, Facts(lab, node.name, hosts=node.hosts))
 
 
 def up(provider: Provider, desired: Desired, **seeds: tuple[Entry, ...]) -> None:

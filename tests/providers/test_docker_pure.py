@@ -178,7 +178,7 @@ def test_a_container_is_described_whole(tmp_path: Path) -> None:
             "environment": {"TOKEN": "secret"},
         },
     )
-    config = container_config(lab.nodes["a"], lab, {"http_proxy": "http://p"})
+    config = container_config(lab.nodes["a"], lab, {"http_proxy": "http://p"}, {})
     host = config["HostConfig"]
     assert host["PortBindings"] == {"53/udp": [{"HostIp": "127.0.0.1", "HostPort": "20053"}]}
     assert (host["NanoCpus"], host["Memory"], host["CapAdd"]) == (500_000_000, 1 << 29, ["NET_ADMIN"])
@@ -199,7 +199,7 @@ def test_a_container_is_described_whole(tmp_path: Path) -> None:
 
 def test_somebody_elses_image_gets_environment_command_and_proxies(tmp_path: Path) -> None:
     lab = make_lab("x", IMAGE, tmp_path, a={"image": "i", "box": None, "command": "run", "environment": {"A": "b"}})
-    config = container_config(lab.nodes["a"], lab, {"http_proxy": "http://p"})
+    config = container_config(lab.nodes["a"], lab, {"http_proxy": "http://p"}, {})
     assert config["Cmd"] == ["sh", "-c", "run"]
     assert "A=b" in config["Env"]
     assert "HTTP_PROXY=http://p" in config["Env"]

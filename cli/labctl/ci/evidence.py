@@ -196,11 +196,11 @@ def _known_secrets(lab: RunningLab) -> list[str]:
     """What labctl made for the lab and keeps in its directory."""
     if not lab.directory.has_key:
         return []
-    boxes = [node.name for node in lab.nodes() if node.kind == "box"]
-    known = set(boxes) - lab.directory.without_secrets(boxes)
+    screens = [node.name for node in lab.nodes() if node.desktop]
+    known = set(screens) - lab.directory.without_secrets(screens)
     found = [lab.directory.key.read_text()]
     with suppress(LabctlError, OSError):
         for each in lab.directory.secrets(*sorted(known)).values():
-            found += [each.vnc_password, each.vnc_view_password, each.token, each.view_token, each.host_key]
+            found += [each.vnc_password, each.vnc_view_password, each.token, each.view_token]
         found += [lab.directory.page_token(), lab.directory.page_view_token()]
     return found

@@ -10,17 +10,24 @@ from labctl.features import base, desktop, ssh
 from labctl.features.base import apply_needed
 from labctl.features.gateway import recipe as gateway_recipe
 from labctl.features.gateway import seed as gateway_seed
+from labctl.features.shell import NODE_ENVIRONMENT
+from labctl.features.ssh import HOST_KEY, host_key, public_key
 from labctl.model.lab import Desktop, Node
 from labctl.recipe import Entry, Facts, Probe, Recipe
 
 __all__ = [
     "APPLY",
+    "HOST_KEY",
     "apply_needed",
     "common",
+    "first_seed",
     "gateway_recipe",
     "gateway_seed",
+    "host_key",
+    "identity",
     "image_seed",
     "probes",
+    "public_key",
     "recipe",
     "seed",
 ]
@@ -48,6 +55,18 @@ def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
     if node.desktop:
         entries += desktop.seed(facts)
     return tuple(entries)
+
+
+def identity(facts: Facts) -> dict[str, str]:
+    """What a node is told when it is made, as variables of its first process: nothing in it is secret."""
+    return {"LAB_NAME": facts.lab, "LAB_NODE": facts.node, "LAB_KEY": "\n".join(facts.authorized_keys)}
+
+
+def first_seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
+    """The files that a node needs before its first start: none when its `identity` says it all."""
+    entries = seed(node, facts)
+    told = {NODE_ENVIRONMENT, base.HOSTS, base.MOTD, ssh.AUTHORIZED_KEYS}
+    return entries if any(entry.content and entry.path not in told for entry in entries) else ()
 
 
 def image_seed(node: Node) -> tuple[Entry, ...]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from labctl.assets import tree
-from labctl.features.shell import assignments, command_line, launcher
+from labctl.features.shell import ENVIRONMENT, NODE_ENVIRONMENT, assignments, command_line, launcher
 from labctl.model.lab import Node
 from labctl.recipe import Entry, Facts, Recipe, Service
+
+HOSTS = "/etc/lab/hosts"
+"""The names of the lab as lines of /etc/hosts. Without it those hold that the container was made with."""
+
+MOTD = "/etc/motd"
 
 LAB_UID = 1000
 """uid and gid of the user `lab` in every node."""
@@ -47,6 +52,8 @@ def recipe() -> Recipe:
             "echo 'lab ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/lab",
             "chmod 440 /etc/sudoers.d/lab",
             "mkdir -p /etc/lab/apply /etc/lab/services /etc/lab/sv /etc/lab/authorized_keys /var/lib/lab /var/log/lab",
+            "install -d -m 1777 /run/lock /tmp/.X11-unix",
+            f"install -m 640 -g lab /dev/null {ENVIRONMENT}",
         ),
     )
 
@@ -69,11 +76,11 @@ def _identity(node: Node, facts: Facts) -> Iterator[Entry]:
         known += [("LAB_WIDTH", str(node.desktop.width)), ("LAB_HEIGHT", str(node.desktop.height))]
         if all(name != "DISPLAY" for name, _ in environment):
             environment.append(("DISPLAY", ":1"))
-    yield _text("/etc/lab/node.env", assignments(known))
+    yield _text(NODE_ENVIRONMENT, assignments(known))
     # For root, who starts services, and for the lab user's shells; sshd gives it to whoever logs in.
-    yield Entry("/etc/lab/environment", assignments(environment).encode(), 0o640, 0, LAB_UID)
-    yield _text("/etc/lab/hosts", "".join(f"{line}\n" for line in facts.hosts))
-    yield _text("/etc/motd", f"{facts.node} in lab {facts.lab}\n")
+    yield Entry(ENVIRONMENT, assignments(environment).encode(), 0o640, 0, LAB_UID)
+    yield _text(HOSTS, "".join(f"{line}\n" for line in facts.hosts))
+    yield _text(MOTD, f"{facts.node} in lab {facts.lab}\n")
     # sshd gives variables to every session, login shell or not; its file cannot hold a line break.
     pairs = [_sshd_quoted(f"{name}={value}") for name, value in environment if "\n" not in value]
     yield _text(

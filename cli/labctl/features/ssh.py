@@ -1,10 +1,15 @@
-"""sshd on every box node: a host key of its own, the lab's key for `lab`, keys only."""
+"""sshd on every box node: a host key that the node makes itself, the lab's key for `lab`, keys only."""
 
 from __future__ import annotations
 
 from labctl.recipe import Entry, Facts, Probe, Recipe, Service
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+
+AUTHORIZED_KEYS = "/etc/lab/authorized_keys/lab"
+
+SAYS_KEY = "ssh host key: "
+"""Begins the line of the node's log that ends in its public host key; printed whenever sshd starts."""
 
 _NO_PENALTIES = (
     # OpenSSH 9.8 and later lock a source out after some probes; earlier ones do not know the word.
@@ -19,14 +24,18 @@ def recipe() -> Recipe:
         packages=("openssh-server",),
         build=(
             "rm -f /etc/ssh/ssh_host_* /etc/update-motd.d/*",
-            # Host keys are the node's own, put in before its first start.
             _NO_PENALTIES,
+            ". /usr/lib/lab/services",
+            "sshd_settings > /etc/lab/sshd.settings",
         ),
         services=(
             Service(
                 name="sshd",
                 command=("/usr/sbin/sshd", "-D", "-e"),
-                prepare=(f"[ -s {HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -f {HOST_KEY}",),
+                prepare=(
+                    f"[ -s {HOST_KEY}.pub ] || {{ rm -f {HOST_KEY}; ssh-keygen -q -t ed25519 -N '' -f {HOST_KEY}; }}",
+                    f'read -r key < {HOST_KEY}.pub && echo "{SAYS_KEY}$key"',
+                ),
             ),
         ),
         probes=(
@@ -43,10 +52,18 @@ def recipe() -> Recipe:
 
 
 def seed(facts: Facts) -> tuple[Entry, ...]:
-    """Host key and authorized keys; the latter outside the home directory, which a volume may hide."""
+    """The authorized keys, outside the home directory, which a volume may hide."""
     keys = "".join(f"{key}\n" for key in facts.authorized_keys).encode()
-    entries = [Entry("/etc/lab/authorized_keys/lab", keys, 0o644)]
-    if facts.host_key:
-        entries.append(Entry(HOST_KEY, facts.host_key, 0o600))
-        entries.append(Entry(f"{HOST_KEY}.pub", facts.host_key_public, 0o644))
-    return tuple(entries)
+    return (Entry(AUTHORIZED_KEYS, keys, 0o644),)
+
+
+def host_key(line: str) -> str | None:
+    """The public host key (type and key, without a comment) when `line` of a node's log tells it, else None."""
+    _, found, key = line.partition(SAYS_KEY)
+    return public_key(key) if found else None
+
+
+def public_key(text: str) -> str | None:
+    """Type and key of an ed25519 public key as ssh-keygen writes it; None when it is none."""
+    words = text.split()
+    return " ".join(words[:2]) if len(words) >= 2 and words[0] == "ssh-ed25519" else None

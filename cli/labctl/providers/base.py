@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,13 +62,25 @@ class Provider(Protocol):
     def check(self) -> None:
         """Raise `HostError` when this host cannot run such machines."""
 
+    def prepare(self) -> None:
+        """Load and connect what a change will need; called in the background while other work goes on."""
+
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """All that is there of the lab, reading only. `images` are the tags to look for: listing all is slow."""
 
     def create(
-        self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None
+        self,
+        target: Wanted,
+        desired: Desired,
+        *,
+        seed: Collection[Entry] = (),
+        identity: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
     ) -> None:
-        """Make a network, volume, image or node (not started). `seed` is put into a node before it first starts."""
+        """Make a network, volume, image or node (not started).
+
+        `seed` is put into a node before it first starts; `identity` are variables of its first process, not secret.
+        """
 
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """Start a node, or continue a paused one."""
@@ -93,6 +105,9 @@ class Provider(Protocol):
 
     def labs(self) -> Sequence[ObservedLab]:
         """All labs that it has on this host, by name, reading only."""
+
+    def head(self, node: DesiredNode | ObservedNode) -> Iterator[str]:
+        """The first lines that the node printed on its console or log, as far as they are kept."""
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
         """The last lines that the node printed on its console or log, also of a stopped one."""

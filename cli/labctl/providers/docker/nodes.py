@@ -31,15 +31,12 @@ SEVERAL_NETWORKS = (1, 44)
 """From this version of its language on, an engine takes all networks of a container at its creation."""
 
 
-def create(
-    engine: Engine, node: DesiredNode, desired: Desired, seed: Collection[Entry], proxies: Mapping[str, str]
-) -> None:
-    """Make the container with all its networks and its seed, not started.
+def create(engine: Engine, node: DesiredNode, config: dict[str, Any], seed: Collection[Entry]) -> None:
+    """Make the container as `container_config` says with all its networks and its seed, not started.
 
     What fails half way is taken back; a container of this lab that was never started is made anew. Raises
     `ConflictError` when the name belongs to something else.
     """
-    config = container_config(node, desired, proxies)
     endpoints = config["NetworkingConfig"]["EndpointsConfig"]
     later = {} if engine.api >= SEVERAL_NETWORKS else dict(list(endpoints.items())[1:])
     for name in later:
@@ -126,8 +123,13 @@ def reference_of(node: DesiredNode | ObservedNode) -> str:
 # ---------------------------------------------------------------- pure
 
 
-def container_config(node: DesiredNode, desired: Desired, proxies: Mapping[str, str]) -> dict[str, Any]:
-    """The engine's own description of the container, with every network among its endpoints."""
+def container_config(
+    node: DesiredNode, desired: Desired, proxies: Mapping[str, str], identity: Mapping[str, str]
+) -> dict[str, Any]:
+    """The engine's own description of the container, with every network among its endpoints.
+
+    `identity` is what a box learns of itself, `proxies` what somebody else's image needs to reach the outside.
+    """
     wanted = node.node
     config: dict[str, Any] = {
         "Image": node.image,
@@ -143,11 +145,12 @@ def container_config(node: DesiredNode, desired: Desired, proxies: Mapping[str, 
             }
         },
     }
+    environment = dict(identity)
     if wanted.image is not None:
         environment = {**proxy_environment(desired, proxies), **wanted.environment}
-        config["Env"] = [f"{name}={value}" for name, value in environment.items()]
         if wanted.command is not None:
             config["Cmd"] = _argv(wanted.command)
+    config["Env"] = [f"{name}={value}" for name, value in environment.items()]
     if wanted.healthcheck is not None:
         check = wanted.healthcheck
         kind = "CMD-SHELL" if isinstance(check.test, str) else "CMD"

@@ -97,6 +97,12 @@ class Docker:
         """Raise `HostError` when this host cannot run containers as labctl needs them; one question at most."""
         _ = self.reader
 
+    def prepare(self) -> None:
+        """See `Provider.prepare`."""
+        from labctl.providers.docker import networks, nodes  # noqa: F401 - loaded here, used later
+
+        _ = self.engine
+
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`."""
         return observe.lab(self.reader, lab, images)
@@ -106,13 +112,20 @@ class Docker:
         return observe.labs(self.reader)
 
     def create(
-        self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), on_line: Line | None = None
+        self,
+        target: Wanted,
+        desired: Desired,
+        *,
+        seed: Collection[Entry] = (),
+        identity: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
     ) -> None:
         """See `Provider.create`."""
         from labctl.providers.docker import networks, nodes, volumes
 
         if isinstance(target, DesiredNode):
-            nodes.create(self.engine, target, desired, seed, self._trust.proxies)
+            config = nodes.container_config(target, desired, self._trust.proxies, identity or {})
+            nodes.create(self.engine, target, config, seed)
         elif isinstance(target, DesiredNetwork):
             networks.create(self.engine, target, desired)
         elif isinstance(target, DesiredVolume):
@@ -183,6 +196,12 @@ class Docker:
         from labctl.providers.docker.logs import logs
 
         return logs(self.engine, node, follow=follow, since=since, tail=tail)
+
+    def head(self, node: DesiredNode | ObservedNode) -> Iterator[str]:
+        """See `Provider.head`."""
+        from labctl.providers.docker.loghead import head
+
+        return head(self.reader, node.engine_name if isinstance(node, DesiredNode) else node.id)
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
         """See `Provider.tail`."""

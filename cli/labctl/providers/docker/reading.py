@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -64,8 +64,23 @@ class Reader:
         All questions are sent before the first answer is read: the engine works on them at the same time. `doing`
         completes "the engine failed to …" in errors.
         """
+        with self._asked(doing, questions) as connections:
+            return [_answer(connection, doing) for connection in connections]
+
+    def log(self, container: str, *, limit: int) -> bytes:
+        """The first `limit` bytes of what a container printed, in the engine's frames; none when it is not there."""
+        question = Question(f"/containers/{quote(container)}/logs", {"stdout": "1", "stderr": "1"})
+        doing = f"read the log of {container}"
+        with self._asked(doing, [question]) as (connection,):
+            response = connection.getresponse()
+            if response.status >= 400 and response.status != 404:
+                raise _refused(json.loads(response.read()), doing)
+            return response.read(limit) if response.status == 200 else b""
+
+    @contextmanager
+    def _asked(self, doing: str, questions: Sequence[Question]) -> Iterator[list[HTTPConnection]]:
         with ExitStack() as open_connections:
-            connections = []
+            connections: list[HTTPConnection] = []
             try:
                 for question in questions:
                     connection = _Connection(self.socket_path, self._timeout)
@@ -73,7 +88,7 @@ class Reader:
                     query = f"?{urlencode(question.parameters)}" if question.parameters else ""
                     connection.request("GET", question.path + query)
                     connections.append(connection)
-                return [_answer(connection, doing) for connection in connections]
+                yield connections
             except TimeoutError as error:
                 raise DeadlineError(
                     f"the engine gave no answer in time: {doing}", hint="look at its load and its log, then try again"
