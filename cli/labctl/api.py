@@ -150,9 +150,9 @@ def open_lab(name: str) -> RunningLab:
     return RunningLab(name, engine, observed, LabDirectory(home(), name))
 
 
-def labs() -> Sequence[ObservedLab]:
-    """All labs of this host by name, whoever made them and from wherever."""
-    return provider().labs()
+def labs(*, sizes: bool = False) -> Sequence[ObservedLab]:
+    """All labs of this host by name, whoever made them and from wherever; with `sizes` their disk too."""
+    return provider().labs(sizes=sizes)
 
 
 @dataclass

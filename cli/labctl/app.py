@@ -29,7 +29,8 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "test": "test",
             "ci": "ci",
             "down": "lab",
-            "gc": "lab",
+            "extend": "time",
+            "gc": "time",
         },
         "Nodes": {
             "ssh": "access",

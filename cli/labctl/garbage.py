@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from labctl import api
+from labctl import api, lifecycle
 from labctl.errors import BusyError, LabctlError
 from labctl.lab import LabDirectory, home, known_labs
 from labctl.plan.model import ObservedNetwork, ObservedNode
@@ -22,11 +24,18 @@ class Garbage:
     what: str
     because: str
     lab: str
-    target: ObservedNode | ObservedNetwork | LabDirectory
+    target: ObservedNode | ObservedNetwork | LabDirectory | Expired
 
 
-def find(provider: Provider | None = None) -> list[Garbage]:
-    """All that can be removed now. Labs that another labctl works on are left out."""
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A whole lab whose time is over (seconds since the epoch)."""
+
+    at: float
+
+
+def find(provider: Provider | None = None, *, now: float | None = None) -> list[Garbage]:
+    """All that can be removed now (seconds since the epoch). Labs that another labctl works on are left out."""
     provider = provider or api.provider()
     labs = {each.name for each in provider.labs()}
     found: list[Garbage] = []
@@ -34,7 +43,7 @@ def find(provider: Provider | None = None) -> list[Garbage]:
         directory = LabDirectory(home(), name)
         try:
             with directory.lock():
-                found += _of_lab(name, directory, provider)
+                found += _of_lab(name, directory, provider, now or time.time())
         except BusyError:
             continue
     return found
@@ -52,9 +61,12 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[s
     for name in sorted({each.lab for each in found}):
         directory = LabDirectory(home(), name)
         given = {each.what for each in found if each.lab == name}
+        if any(isinstance(each.target, Expired) for each in found if each.lab == name):
+            left |= _end(name)
+            continue
         with directory.lock():
-            for each in _of_lab(name, directory, provider):
-                if each.what not in given:
+            for each in _of_lab(name, directory, provider, time.time()):
+                if each.what not in given or isinstance(each.target, Expired):
                     continue
                 try:
                     if isinstance(each.target, LabDirectory):
@@ -66,8 +78,23 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[s
     return left
 
 
-def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garbage]:
+def _end(name: str) -> dict[str, LabctlError]:
+    """Take down a lab whose time is over; its Retain volumes stay. One that was extended meanwhile is left."""
+    expires = api.provider().observe(name).expires
+    if expires is None or expires > time.time():
+        return {}
+    try:
+        lifecycle.raise_for(lifecycle.down(name, volumes=False, emit=lambda event: None, missing_ok=True)[0])
+    except LabctlError as error:
+        return {f"lab {name}": error}
+    return {}
+
+
+def _of_lab(name: str, directory: LabDirectory, provider: Provider, now: float) -> list[Garbage]:
     observed = provider.observe(name)
+    if observed.expires is not None and observed.expires <= now:
+        when = datetime.fromtimestamp(observed.expires).astimezone().strftime("%Y-%m-%d %H:%M")
+        return [Garbage(f"lab {name}", f"its time was over at {when}", name, Expired(observed.expires))]
     unborn = [node for node in observed.nodes.values() if not node.started]
     found = [Garbage(f"node {node.name} of {name}", "it was made and never started", name, node) for node in unborn]
     if len(unborn) == len(observed.nodes):
@@ -75,7 +102,7 @@ def _of_lab(name: str, directory: LabDirectory, provider: Provider) -> list[Garb
             Garbage(f"network {network.name} of {name}", "no node is on it", name, network)
             for network in observed.networks.values()
         ]
-        if directory.exists and not observed.volumes:
+        if directory.exists and not observed.volumes and observed.expires is None:
             found.append(Garbage(f"files of lab {name}", "nothing of the lab is on this host", name, directory))
     return found
 

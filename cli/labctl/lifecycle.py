@@ -27,6 +27,7 @@ from labctl.planning import Planned, plan, refuse_unbuilt
 if TYPE_CHECKING:
     from labctl.api import RunningLab
     from labctl.model.lab import Lab
+    from labctl.providers.base import Provider
     from labctl.work import Work
 
 ATTEMPTS = 5
@@ -89,8 +90,12 @@ def up(
     confirm: Confirm,
     timeout: float,
     wait: bool = True,
+    ttl: float | None = None,
 ) -> Up:
     """Bring the lab (or `nodes` of it and what they wait for) to what its file says, within `timeout` seconds.
+
+    With `ttl` (seconds) the lab ends that long from now, whatever was said before; without, after the file's `ttl`,
+    counted from when it first came up.
 
     Errors of single steps are in the result; its `error()` is what they come to.
     """
@@ -113,6 +118,7 @@ def up(
                 confirm(planned.plan)
             directory.remember_source([str(file) for file in files], str(lab.directory))
             steps = planned.plan if wait else _without_waiting(planned.plan)
+            _lease(lab, provider, planned.observed.expires, ttl, time.time())
             work.promise()
             work.prepare()
             outcome = execute(steps, work.carry_out, emit, stop=work.stop)
@@ -150,7 +156,7 @@ def down(
 
     with directory.lock():
         observed = provider.observe(name)
-        there = bool(observed.nodes or observed.networks or observed.volumes)
+        there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs")
         if any(volume.reclaim == "Delete" for volume in observed.volumes.values()):
@@ -160,6 +166,8 @@ def down(
         outcome = execute(steps, lambda step, _: take_down(step, provider), emit)
         kept = tuple(name for name in sorted(observed.volumes) if f"remove volume/{name}" not in outcome.done)
         if not outcome.failed and not outcome.skipped:
+            if observed.expires is not None:
+                provider.end_lease(name)
             directory.remove()
         return outcome, kept
 
@@ -212,6 +220,33 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
 
     with lab.directory.lock():
         return execute(Plan(lab.name, (*started, *verified)), act, emit, stop=waiting.stop)
+
+
+def extend(name: str, seconds: float | None) -> float | None:
+    """Let the lab live at least `seconds` from now, or for ever (None); returns when it ends now.
+
+    An end that is later stays. Raises `NotFoundError` when nothing of the lab is there.
+    """
+    from labctl.planning import owner
+
+    running = api.open_lab(name)
+    with running.directory.lock():
+        if seconds is None:
+            running.provider.end_lease(name)
+            return None
+        end = max(time.time() + seconds, running.observed.expires or 0.0)
+        directory = next(iter(sorted(running.observed.directories)), "")
+        running.provider.give_lease(name, expires=end, directory=directory, owner=owner())
+        return end
+
+
+def _lease(lab: Lab, provider: Provider, expires: float | None, ttl: float | None, now: float) -> None:
+    """Give the lab its end before anything of it is made: a run that is killed ends too."""
+    from labctl.planning import owner
+
+    wanted = lab.ttl if ttl is None else ttl
+    if wanted is not None and (ttl is not None or expires is None or expires <= now):
+        provider.give_lease(lab.name, expires=now + wanted, directory=str(lab.directory), owner=owner())
 
 
 def _retaining(observed: Observed, names: Collection[str]) -> Observed:

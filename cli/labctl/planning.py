@@ -44,10 +44,17 @@ def plan(
     observed = provider.observe(lab.name, images=_image_tags(makings.values()))
     _refuse_clash(lab, observed)
     observed = _avoiding(observed, avoid)
-    whole = desired(lab, makings, observed)
+    whole = replace(desired(lab, makings, observed), owner=owner())
     wanted = restrict(whole, _expand(lab, names)) if names else whole
     observed = _remembered(observed, wanted, directory)
     return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
+
+
+def owner() -> str:
+    """Who works here, as those who share the host know them."""
+    from labctl.probe.user import invoking_user
+
+    return invoking_user().name
 
 
 def _image_tags(makings: Iterable[Making]) -> set[str]:

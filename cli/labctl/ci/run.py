@@ -33,6 +33,9 @@ OVERTIME = 60.0
 LONGEST_PAUSE = 86400.0
 """Seconds for which a lab that failed waits for the person who looks at it."""
 
+LEAST_TTL = 3600.0
+"""Seconds after which `gc` may take what a killed job left, when neither file nor command line says so."""
+
 ROUNDS = 4
 """How often what is still there is removed: the engine may finish what an ended `up` had asked of it."""
 
@@ -45,6 +48,7 @@ class Wishes:
     """
 
     timeout: float
+    ttl: float | None = None
     keep_on_failure: bool = False
     pause: Callable[[], None] | None = None
     take_over: bool = False
@@ -157,6 +161,8 @@ class Job:
                 emit=self.emit,
                 confirm=lambda plan: None,
                 timeout=max(end - time.monotonic() - 1.0, 1.0),
+                # A job that is killed together with its host leaves a lab that ends by itself.
+                ttl=self.wishes.ttl or (None if self.lab.ttl else max(self.wishes.timeout * 2, LEAST_TTL)),
             )
             if error := result.error():
                 raise error
@@ -341,6 +347,7 @@ def _things(observed: Observed, before: frozenset[str]) -> list[str]:
         *(f"node {name}" for name in observed.nodes),
         *(f"network {name}" for name in observed.networks),
         *(f"volume {name}" for name in observed.volumes if name not in before),
+        *(["its lease"] if observed.expires is not None else []),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,9 @@ from labctl.commands.options import (
     ProgressMode,
     Quiet,
     Timeout,
+    Ttl,
     Verbose,
+    in_ci,
 )
 from labctl.errors import LabctlError, UsageError
 
@@ -50,6 +51,7 @@ def ci(
         ),
     ] = None,
     timeout: Timeout = 1800.0,
+    ttl: Ttl = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the result as JUnit XML to FILE.")
     ] = None,
@@ -92,6 +94,7 @@ def ci(
             kept,
             session,
             timeout=timeout,
+            ttl=ttl,
             own_files=name is None,
             keep=keep_on_failure,
             pause=_pause(session, loaded.lab.name) if pause_on_failure else None,
@@ -108,6 +111,7 @@ def _job(
     session: Session,
     *,
     timeout: float,
+    ttl: float | None,
     own_files: bool,
     keep: bool,
     pause: Callable[[], None] | None,
@@ -124,13 +128,8 @@ def _job(
 
     # A lab of another name is not the one that the commands in this directory mean.
     files = [file for file in loaded.files if file is not None] if own_files else []
-    wishes = Wishes(timeout=timeout, keep_on_failure=keep, pause=pause, take_over=in_ci())
+    wishes = Wishes(timeout=timeout, ttl=ttl, keep_on_failure=keep, pause=pause, take_over=in_ci())
     return Job(loaded.lab, files, wishes, report, emit).run()
-
-
-def in_ci() -> bool:
-    """Whether this is a job of a CI system, by the variable that all of them set."""
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def _loaded(file: list[str] | None, name: str | None) -> tuple[Loaded, list[str]]:

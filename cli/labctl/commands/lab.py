@@ -1,7 +1,8 @@
-"""The commands that change a lab: up, plan, down, start, stop, restart, gc."""
+"""The commands that change a lab: up, plan, down, start, stop, restart."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,15 +17,20 @@ from labctl.commands.options import (
     ProgressMode,
     Quiet,
     Timeout,
+    Ttl,
     Verbose,
     Wait,
     Yes,
+    in_ci,
 )
 
 if TYPE_CHECKING:
     from labctl.commands.session import Session
     from labctl.lifecycle import Up
     from labctl.model.lab import Lab
+
+CI_TTL = 3600.0
+"""Seconds that a lab of a CI job lives when nothing else is said."""
 
 Grace = Annotated[
     float, typer.Option("-t", "--time", metavar="SECONDS", help="Kill a node that has not stopped after this time.")
@@ -40,7 +46,6 @@ def register(app: typer.Typer) -> None:
     app.command("stop")(stop)
     app.command("halt", hidden=True)(stop)
     app.command("restart")(restart)
-    app.command("gc")(gc)
 
 
 def up(
@@ -50,6 +55,7 @@ def up(
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 600.0,
+    ttl: Ttl = None,
     output: Output = OutputFormat.TABLE,
     progress: ProgressMode = Progress.AUTO,
     quiet: Quiet = False,
@@ -63,6 +69,8 @@ def up(
     from labctl.commands.session import Session, confirmation
 
     loaded = api.load(file)
+    if ttl is None and loaded.lab.ttl is None and in_ci():
+        loaded = replace(loaded, lab=replace(loaded.lab, ttl=CI_TTL))
     with Session(loaded.lab.name, progress, quiet=quiet, verbose=verbose, output=output) as session:
         session.notices(loaded.notices)
         result = lifecycle.up(
@@ -73,6 +81,7 @@ def up(
             confirm=confirmation(yes=yes, pause=session.pause),
             timeout=timeout,
             wait=wait,
+            ttl=ttl,
         )
         session.finish(result.outcome, result.exit_code)
     _print_up(loaded.lab, result, session, output)
@@ -197,36 +206,6 @@ def restart(
         outcome = lifecycle.start(api.open_lab(found), nodes or (), emit=session.emit, timeout=timeout)
         session.finish(outcome)
     lifecycle.raise_for(outcome)
-
-
-def gc(
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    yes: Yes = False,
-) -> None:
-    """Remove what killed runs left behind: half-made things, and the files of labs that are gone.
-
-    Running labs, Retain volumes and images in use are never touched.
-    """
-    from labctl import garbage
-    from labctl.errors import LabctlError
-    from labctl.ui.confirm import confirm
-
-    found = garbage.find()
-    for item in found:
-        typer.echo(f"{item.what}: {item.because}")
-    left: dict[str, LabctlError] = {}
-    if found and not dry_run:
-        confirm(f"remove {len(found)} thing{'s' * (len(found) != 1)}?", yes=yes)
-        left = garbage.remove(found)
-    builds = 0 if dry_run else garbage.clear_builds()
-    if builds:
-        typer.echo(f"{builds} leftover{'s' * (builds != 1)} of image builds removed")
-    if not found and not builds:
-        typer.echo("nothing to remove")
-    if left:
-        details = [f"{what}: {error}" for what, error in left.items()]
-        raise LabctlError("not all could be removed", details=details, hint=next(iter(left.values())).hint)
 
 
 def _print_up(lab: Lab, result: Up, session: Session, output: OutputFormat) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,6 +28,11 @@ class Progress(StrEnum):
     PLAIN = "plain"
     JSON = "json"
     QUIET = "quiet"
+
+
+def in_ci() -> bool:
+    """Whether this is a job of a CI system, by the variable that all of them set."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def parse_duration(text: str | float) -> float:
@@ -61,6 +67,15 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 ProgressMode = Annotated[Progress, typer.Option("--progress", help="How to show progress.")]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="DURATION", parser=parse_duration, help="Give up after this time.")
+]
+Ttl = Annotated[
+    float | None,
+    typer.Option(
+        "--ttl",
+        metavar="DURATION",
+        parser=parse_duration,
+        help="The lab ends after this time, and gc removes it; 1h in CI jobs when the file says nothing.",
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the nodes are ready.")]
 Nodes = Annotated[

@@ -72,10 +72,11 @@ def ls(*, output: Output = OutputFormat.TABLE) -> None:
     """List all labs on this host, from any directory."""
     from labctl import api
     from labctl.documents.make import labs_document
+    from labctl.probe.usage import memory
     from labctl.ui.labs import print_labs
     from labctl.ui.show import show
 
-    document = labs_document(api.labs())
+    document = labs_document(api.labs(sizes=True), lambda lab: memory(lab.containers))
     show(document, output, table=lambda: print_labs(document, now=time.time()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from labctl.documents.model import (
@@ -97,9 +97,12 @@ def status_document(observed: Observed, lab: Lab | None = None, *, unfinished: S
     )
 
 
-def labs_document(labs: Iterable[ObservedLab]) -> LabsDocument:
-    """All labs of the host."""
-    return LabsDocument(labs=sorted((_summary(lab) for lab in labs), key=lambda summary: _natural(summary.name)))
+def labs_document(
+    labs: Iterable[ObservedLab], memory: Callable[[ObservedLab], int | None] = lambda lab: None
+) -> LabsDocument:
+    """All labs of the host; `memory` tells the bytes that one takes."""
+    found = (_summary(lab, memory(lab)) for lab in labs)
+    return LabsDocument(labs=sorted(found, key=lambda summary: _natural(summary.name)))
 
 
 def inspect_document(observed: Observed, names: Sequence[str], lab: Lab | None = None) -> InspectDocument:
@@ -157,13 +160,17 @@ def _port(port: Port) -> PortDocument:
     return PortDocument(address=port.address, host=port.host, container=port.container, protocol=port.protocol)
 
 
-def _summary(lab: ObservedLab) -> LabSummary:
+def _summary(lab: ObservedLab, memory: int | None) -> LabSummary:
     return LabSummary(
         name=lab.name,
         running=lab.running,
         total=lab.nodes,
         directory=min(lab.directories, default=None),
         created=_stamp(lab.created),
+        owner=lab.owner or None,
+        expires=None if lab.expires is None else stamp(lab.expires),
+        memory=memory,
+        disk=lab.disk,
     )
 
 

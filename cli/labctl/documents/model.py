@@ -82,13 +82,21 @@ class StatusDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabSummary:
-    """One of the host's labs. `running` and `total` count its nodes; `created` is its oldest node's time."""
+    """One of the host's labs. `running` and `total` count its nodes; `created` is its oldest node's time.
+
+    `owner` is the user who made it; `expires` is null when it has no end; `memory` (now) and `disk` (what its nodes
+    have written beyond their images) are in bytes, null when that is not known.
+    """
 
     name: str
     running: int
     total: int
     directory: str | None
     created: str | None
+    owner: str | None
+    expires: str | None
+    memory: int | None
+    disk: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,8 @@ class Desired:
     volumes: Mapping[str, DesiredVolume]
     images: Mapping[str, BakedImage]
     nodes: Mapping[str, DesiredNode]
+    owner: str = ""
+    """Who makes it, for those who share the host."""
 
 
 # ---------------------------------------------------------------- observed
@@ -198,11 +200,16 @@ class Observed:
     taken_subnets: tuple[IPv4Network, ...] = ()
     taken_ports: frozenset[tuple[int, str]] = frozenset()
     directories: frozenset[str] = frozenset()
+    expires: float | None = None
+    """When the lab ends (seconds since the epoch); None when it has no end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedLab:
     """One lab among all that are on the host: counts only. `created` is in seconds since the epoch, 0.0 if unknown.
+
+    `expires` is when it ends, None when it has no end. `containers` are the engine's ids of those that run; `disk` is
+    the bytes that its nodes have written, None when that was not asked for.
 
     A lab without nodes is one whose `up` or `down` was ended half way, or that has only volumes left to keep.
     """
@@ -215,6 +222,10 @@ class ObservedLab:
     volumes: int = 0
     created: float = 0.0
     providers: frozenset[str] = frozenset({"docker"})
+    owner: str = ""
+    expires: float | None = None
+    containers: tuple[str, ...] = ()
+    disk: int | None = None
 
 
 # ---------------------------------------------------------------- steps

@@ -103,8 +103,14 @@ class Provider(Protocol):
     def clear_leftovers(self) -> Sequence[str]:
         """Remove what killed image builds left, known by its marks alone; what was removed."""
 
-    def labs(self) -> Sequence[ObservedLab]:
-        """All labs that it has on this host, by name, reading only."""
+    def labs(self, *, sizes: bool = False) -> Sequence[ObservedLab]:
+        """All labs that it has on this host, by name, reading only; with `sizes`, which takes time, their disk too."""
+
+    def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
+        """Note, where every user of the host can read it, that the lab ends then (seconds since the epoch)."""
+
+    def end_lease(self, lab: str) -> None:
+        """Forget when the lab ends; none is no error."""
 
     def head(self, node: DesiredNode | ObservedNode) -> Iterator[str]:
         """The first lines that the node printed on its console or log, as far as they are kept."""

@@ -47,12 +47,36 @@ def print_labs(
         old = age(now - datetime.fromisoformat(lab.created).timestamp()) if lab.created else ""
         whole = lab.running == lab.total > 0
         rows.append(
-            [lab.name, (f"{lab.running}/{lab.total}", "green" if whole else "yellow"), old, lab.directory or ""]
+            [
+                lab.name,
+                (f"{lab.running}/{lab.total}", "green" if whole else "yellow"),
+                lab.owner or "",
+                old,
+                _end(lab.expires, now),
+                _bytes(lab.memory),
+                _bytes(lab.disk),
+                lab.directory or "",
+            ]
         )
     if rows:
-        print_table(("LAB", "RUNNING", "AGE", "DIRECTORY"), rows, stream=stream, environ=environ)
+        header = ("LAB", "RUNNING", "OWNER", "AGE", "ENDS IN", "MEMORY", "DISK", "DIRECTORY")
+        print_table(header, rows, stream=stream, environ=environ)
     else:
         sys.stderr.write("no labs on this host (labctl init makes a lab file, labctl up a lab)\n")
+
+
+def _end(expires: str | None, now: float) -> Cell:
+    if expires is None:
+        return ""
+    left = datetime.fromisoformat(expires).timestamp() - now
+    return age(left) if left > 0 else ("over", "red")
+
+
+def _bytes(count: int | None) -> str:
+    """A size in few characters: ``312MiB``, ``1.2GiB``; nothing when it is not known."""
+    if count is None:
+        return ""
+    return f"{count / 2**30:.1f}GiB" if count >= 2**30 else f"{count / 2**20:.0f}MiB"
 
 
 def print_nodes(

@@ -15,10 +15,16 @@ LAB = "labctl.lab"
 KIND = "labctl.kind"
 NAME = "labctl.name"
 DIRECTORY = "labctl.directory"
+OWNER = "labctl.owner"
+EXPIRES = "labctl.expires"
+"""Seconds since the epoch, on a lease."""
 VERSION = "1"
 
 NODES = ("node", "gateway")
 """The kinds that are containers."""
+
+LEASE = "lease"
+"""The kind of the empty volume that says how long a lab may live."""
 
 BAKING = "baking"
 """The kind of an image that is not finished: what a killed build leaves has it, a finished image never."""
@@ -26,7 +32,8 @@ BAKING = "baking"
 
 def of(desired: Desired, kind: str, name: str) -> dict[str, str]:
     """What every object of a lab carries."""
-    return {SCHEMA: VERSION, LAB: desired.lab, KIND: kind, NAME: name, DIRECTORY: desired.directory}
+    common = {SCHEMA: VERSION, LAB: desired.lab, KIND: kind, NAME: name, DIRECTORY: desired.directory}
+    return common | ({OWNER: desired.owner} if desired.owner else {})
 
 
 def of_node(desired: Desired, node: DesiredNode) -> dict[str, str]:
@@ -83,3 +90,10 @@ def ports(labels: Mapping[str, str]) -> tuple[Port, ...]:
         return tuple(Port(int(inner), int(outer), kind, where) for inner, outer, kind, where in listed)
     except (ValueError, TypeError):
         return ()
+
+
+def expiry(labels: Mapping[str, str] | None) -> float | None:
+    """When the lab of a lease's labels ends (seconds since the epoch); None for labels of anything else."""
+    if not labels or labels.get(KIND) != LEASE or not labels.get(EXPIRES, "").isdigit():
+        return None
+    return float(labels[EXPIRES])

@@ -40,11 +40,15 @@ def lab(reader: Reader, name: str, images: Collection[str]) -> Observed:
     )
 
 
-def labs(reader: Reader) -> tuple[ObservedLab, ...]:
-    """All labs of this engine by name, whoever made them and from wherever."""
+def labs(reader: Reader, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
+    """All labs of this engine by name, whoever made them and from wherever; with `sizes` what they wrote to disk."""
     found = labels.query()
+    listing = reading.containers(**found)
     containers, networks, volumes = reader.ask(
-        "list the labs", reading.containers(**found), reading.networks(**found), reading.volumes(**found)
+        "list the labs",
+        reading.with_sizes(listing) if sizes else listing,
+        reading.networks(**found),
+        reading.volumes(**found),
     )
     return summarise(containers, networks, volumes["Volumes"] or [])
 
@@ -78,6 +82,7 @@ def assemble(
         taken_subnets=tuple(sorted(others | {route for route in routes if route not in own_subnets})),
         taken_ports=taken_ports,
         directories=frozenset(each["Labels"][labels.DIRECTORY] for each in labelled if _has_directory(each)),
+        expires=_end(volumes),
     )
 
 
@@ -85,7 +90,7 @@ def summarise(containers: Listed, networks: Listed, volumes: Listed) -> tuple[Ob
     """The labs that the lists speak of, by name."""
     names: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
     for place, (listed, kinds) in enumerate(
-        ((containers, labels.NODES), (networks, ("network",)), (volumes, ("volume",)))
+        ((containers, labels.NODES), (networks, ("network",)), (volumes, ("volume", labels.LEASE)))
     ):
         for each in listed:
             given = each["Labels"] or {}
@@ -100,11 +105,22 @@ def summarise(containers: Listed, networks: Listed, volumes: Listed) -> tuple[Ob
             nodes=sum(each["Labels"][labels.KIND] == "node" for each in nodes),
             running=sum(each["Labels"][labels.KIND] == "node" and each["State"] == "running" for each in nodes),
             networks=len(nets),
-            volumes=len(vols),
+            volumes=sum(each["Labels"][labels.KIND] == "volume" for each in vols),
             created=min((float(each["Created"]) for each in nodes), default=0.0),
+            owner=next((o for each in (*nodes, *nets, *vols) if (o := each["Labels"].get(labels.OWNER))), ""),
+            expires=_end(vols),
+            containers=tuple(each["Id"] for each in nodes if each["State"] == "running"),
+            disk=sum(int(each.get("SizeRw") or 0) for each in nodes)
+            if any("SizeRw" in each for each in nodes)
+            else None,
         )
         for name, (nodes, nets, vols) in sorted(names.items())
     )
+
+
+def _end(volumes: Listed) -> float | None:
+    """The latest end that a lease gives: one that is being moved has two for a moment."""
+    return max((end for each in volumes if (end := labels.expiry(each["Labels"])) is not None), default=None)
 
 
 # ---------------------------------------------------------------- one thing each

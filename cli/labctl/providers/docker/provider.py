@@ -107,9 +107,21 @@ class Docker:
         """See `Provider.observe`."""
         return observe.lab(self.reader, lab, images)
 
-    def labs(self) -> tuple[ObservedLab, ...]:
+    def labs(self, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
         """All labs of the engine, by name."""
-        return observe.labs(self.reader)
+        return observe.labs(self.reader, sizes=sizes)
+
+    def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
+        """See `Provider.give_lease`."""
+        from labctl.providers.docker import leases
+
+        leases.give(self.engine, lab, expires=expires, directory=directory, owner=owner)
+
+    def end_lease(self, lab: str) -> None:
+        """See `Provider.end_lease`."""
+        from labctl.providers.docker import leases
+
+        leases.take_back(self.engine, lab)
 
     def create(
         self,
