@@ -135,18 +135,31 @@ def test_ls(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     import time
 
     labs = [
-        ObservedLab("shop", frozenset({"/labs/shop"}), 3, 2, created=time.time() - 7300),
+        ObservedLab(
+            "shop",
+            frozenset({"/labs/shop"}),
+            3,
+            2,
+            created=time.time() - 7300,
+            owner="ana",
+            expires=time.time() + 7300,
+            disk=3 * 2**19,
+        ),
         ObservedLab("half", frozenset(), 0, 0, networks=1),
     ]
-    monkeypatch.setattr(api, "labs", lambda: labs)
+    monkeypatch.setattr(api, "labs", lambda *, sizes: labs)
     assert run("ls") == 0
-    assert capsys.readouterr().out == ("LAB   RUNNING  AGE  DIRECTORY\nhalf  0/0\nshop  2/3      2h   /labs/shop\n")
+    assert capsys.readouterr().out == (
+        "LAB   RUNNING  OWNER  AGE  ENDS IN  DISK  DIRECTORY\n"
+        "half  0/0\n"
+        "shop  2/3      ana    2h   2h       2MiB  /labs/shop\n"
+    )
     assert run("ls", "-o", "json") == 0
     assert [each["name"] for each in json.loads(capsys.readouterr().out)["labs"]] == ["half", "shop"]
 
 
 def test_ls_of_an_empty_host(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "labs", list)
+    monkeypatch.setattr(api, "labs", lambda *, sizes: [])
     assert run("ls") == 0
     seen = capsys.readouterr()
     assert seen.out == ""
