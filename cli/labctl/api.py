@@ -83,6 +83,7 @@ def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = Fals
                 "more than one lab was made from this directory",
                 details=[", ".join(made_here)],
                 hint="say which with --name",
+                code="LAB-LAB-003",
             ) from error
         raise
     return lab_of(loaded)
@@ -146,7 +147,9 @@ def open_lab(name: str) -> RunningLab:
     engine = provider()
     observed = engine.observe(name)
     if not (observed.nodes or observed.networks or observed.volumes):
-        raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one")
+        raise NotFoundError(
+            f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one", code="LAB-LAB-001"
+        )
     return RunningLab(name, engine, observed, LabDirectory(home(), name))
 
 
@@ -183,6 +186,7 @@ class RunningLab:
                 f"{name} is a group of lab {self.name}, not one node",
                 details=[", ".join(node.name for node in found)],
                 hint="name one of them",
+                code="LAB-FIND-002",
             )
         return found[0]
 
@@ -198,6 +202,7 @@ class RunningLab:
                     f"lab {self.name} has no node {name}",
                     details=[f"nodes: {', '.join(self.groups) or 'none'}"],
                     hint=f"did you mean {near[0]}?" if near else None,
+                    code="LAB-FIND-002",
                 )
             found |= {each: self.observed.nodes[each] for each in self.groups[name]}
         return list(found.values())
@@ -210,7 +215,7 @@ class RunningLab:
         """The address at which this host reaches the node. Raises `LabctlError` for a node without network."""
         for address in node.addresses.values():
             return address
-        raise LabctlError(f"{node.name} is on no network", hint="give it one with `networks:`")
+        raise LabctlError(f"{node.name} is on no network", hint="give it one with `networks:`", code="LAB-NODE-008")
 
     @property
     def unfinished(self) -> list[str]:

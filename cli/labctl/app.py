@@ -25,6 +25,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "status": "view",
             "ps": "view",
             "inspect": "view",
+            "why": "why",
             "ls": "view",
             "test": "test",
             "ci": "ci",
@@ -52,7 +53,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "schema": "language",
             "graph": "graph",
         },
-        "Host": {"doctor": "doctor", "box": "box"},
+        "Host": {"doctor": "doctor", "box": "box", "explain": "explain"},
     }
 )
 """The panels of the help, in order: each command and the module of `labctl.commands` that registers it."""

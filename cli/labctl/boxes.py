@@ -82,7 +82,7 @@ def remove(docker: Docker, names: Sequence[str]) -> Removed:
     known = {each.name for each in boxes()} | {each.box for each in stock}
     for name in names:
         if name not in known:
-            raise NotFoundError(f"there is no box {name}", hint="labctl box list")
+            raise NotFoundError(f"there is no box {name}", hint="labctl box list", code="LAB-FIND-004")
     meant = [each for each in stock if each.box in names]
     users = sorted({user for each in meant for user in each.users})
     if users:
@@ -92,6 +92,7 @@ def remove(docker: Docker, names: Sequence[str]) -> Removed:
             retry=False,
             details=[f"by {', '.join(users)}"],
             hint="take down the labs that use it, or remove only what is unused: labctl box prune",
+            code="LAB-IMG-004",
         )
     return _take_away(docker, sorted(meant, key=lambda each: each.kind == "base"))
 

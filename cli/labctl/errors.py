@@ -39,9 +39,15 @@ class LabctlError(Exception):
     """The root of labctl's errors: exit code 1 unless a subclass says otherwise."""
 
     exit_code: ExitCode = ExitCode.FAILED
+    code: str = "LAB-GEN-001"
+    """What it is called for good; `codes.CODES` explains it."""
 
-    def __init__(self, message: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, details: Sequence[str] = (), hint: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
+        if code is not None:
+            self.code = code
         self.message = message
         self.details = tuple(details)
         self.hint = hint
@@ -51,42 +57,49 @@ class UsageError(LabctlError):
     """The command line asks for something that cannot be, or a confirmation was refused."""
 
     exit_code = ExitCode.USAGE
+    code = "LAB-USE-001"
 
 
 class HostError(LabctlError):
     """This host cannot do what the lab needs: engine missing, no permission, disk full."""
 
     exit_code = ExitCode.HOST
+    code = "LAB-HOST-001"
 
 
 class DeadlineError(LabctlError):
     """Something was waited for and did not come in time; the message names it."""
 
     exit_code = ExitCode.TIMEOUT
+    code = "LAB-WAIT-001"
 
 
 class ChecksFailedError(LabctlError):
     """At least one check of the lab does not hold."""
 
     exit_code = ExitCode.CHECKS
+    code = "LAB-CHECK-001"
 
 
 class PartlyUpError(LabctlError):
     """Some nodes could not be brought up; the others run."""
 
     exit_code = ExitCode.PARTLY
+    code = "LAB-UP-001"
 
 
 class BusyError(LabctlError):
     """Another labctl works on the same lab."""
 
     exit_code = ExitCode.BUSY
+    code = "LAB-BUSY-001"
 
 
 class NotFoundError(LabctlError):
     """No such lab, node, template or box."""
 
     exit_code = ExitCode.NOT_FOUND
+    code = "LAB-FIND-001"
 
 
 class ConflictError(HostError):
@@ -96,10 +109,19 @@ class ConflictError(HostError):
     labctl had made the choice itself, so that observing and planning again can make another.
     """
 
+    code = "LAB-NET-001"
+
     def __init__(
-        self, message: str, *, taken: str, retry: bool, details: Sequence[str] = (), hint: str | None = None
+        self,
+        message: str,
+        *,
+        taken: str,
+        retry: bool,
+        details: Sequence[str] = (),
+        hint: str | None = None,
+        code: str | None = None,
     ) -> None:
-        super().__init__(message, details=details, hint=hint)
+        super().__init__(message, details=details, hint=hint, code=code)
         self.taken = taken
         self.retry = retry
 
@@ -126,6 +148,7 @@ class InvalidLabError(LabctlError):
     """A lab file that does not say what a lab may say: all its problems, ready to print with line and caret."""
 
     exit_code = ExitCode.INVALID
+    code = "LAB-FILE-001"
 
     def __init__(self, rendered: Sequence[str], *, hint: str | None = None) -> None:
         count = len(rendered)

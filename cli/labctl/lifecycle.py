@@ -73,7 +73,7 @@ class Up:
         lost = {each.partition(" ")[2] for each in (*errors, *self.outcome.skipped)} & nodes
         what = ", ".join(sorted(each.removeprefix("node/") for each in lost)) or ", ".join(errors)
         if all(isinstance(error, DeadlineError) for error in errors.values()):
-            return DeadlineError(f"not ready in time: {what}", details=details, hint=hint)
+            return DeadlineError(f"not ready in time: {what}", details=details, hint=hint, code="LAB-WAIT-002")
         if not lost or nodes - lost - {node_ref(GATEWAY)}:
             return PartlyUpError(f"the lab is only partly up, without {what}", details=details, hint=hint)
         if isinstance(first, LabctlError) and not evidence and not self.unready and len(errors) == 1:
@@ -158,7 +158,7 @@ def down(
         observed = provider.observe(name)
         there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
         if not there and not directory.exists and not missing_ok:
-            raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs")
+            raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs", code="LAB-LAB-001")
         if any(volume.reclaim == "Delete" for volume in observed.volumes.values()):
             observed = _retaining(observed, retained())
         steps = plan_down(observed, volumes=volumes)

@@ -145,7 +145,11 @@ def _expand(lab: Lab, names: Collection[str]) -> list[str]:
     for name in names:
         if name not in lab.groups:
             near = get_close_matches(name, lab.groups, n=1)
-            raise NotFoundError(f"lab {lab.name} has no node {name}", hint=f"did you mean {near[0]}?" if near else None)
+            raise NotFoundError(
+                f"lab {lab.name} has no node {name}",
+                hint=f"did you mean {near[0]}?" if near else None,
+                code="LAB-FIND-002",
+            )
         found += lab.groups[name]
     return found
 
@@ -160,6 +164,7 @@ def _refuse_clash(lab: Lab, observed: Observed) -> None:
         raise LabctlError(
             f"a lab named {lab.name}, made from {where}, {what}",
             hint=f"give this one another `name`, or take that one down: {away}",
+            code="LAB-LAB-002",
         )
 
 
@@ -184,4 +189,5 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
         raise HostError(
             f"this version of labctl does not run {' or '.join(reasons)} yet",
             hint="bring up the nodes that need none of these: labctl up NODE…",
+            code="LAB-LAB-004",
         )

@@ -29,6 +29,8 @@ RECHECK = 10.0
 class NotReadyError(LabctlError):
     """The node cannot become ready: it ended, or it goes round in restarts."""
 
+    code = "LAB-NODE-002"
+
 
 @dataclass
 class Watch:
@@ -174,13 +176,17 @@ def _pause(node: Subject, what: str, hint: str | None, waiting: Waiting, seconds
     if waiting.stop.wait(seconds):
         raise NotReadyError(f"interrupted while waiting for {what} of {node.name}")
     if time.monotonic() >= waiting.end:
-        raise DeadlineError(f"{node.name}: no {what} in time", details=waiting.logs(node), hint=hint)
+        raise DeadlineError(
+            f"{node.name}: no {what} in time", details=waiting.logs(node), hint=hint, code="LAB-WAIT-002"
+        )
 
 
 def _still_there(node: Subject, waiting: Waiting) -> ObservedNode:
     known = waiting.node(node.name)
     if known is None:
-        raise NotReadyError(f"{node.name} is gone", hint="somebody removed it; run `labctl up` again")
+        raise NotReadyError(
+            f"{node.name} is gone", hint="somebody removed it; run `labctl up` again", code="LAB-NODE-007"
+        )
     if known.state in ("exited", "dead"):
         raise NotReadyError(
             f"{node.name} ended with exit code {known.exit_code}",
@@ -208,6 +214,7 @@ def _healthy(node: Subject, waiting: Waiting, *, patience: float) -> None:
                 f"{node.name} is unhealthy: its healthcheck fails",
                 details=waiting.logs(node),
                 hint=f"mend what it asks for, or give it more retries; see `labctl logs {node.name}`",
+                code="LAB-NODE-003",
             )
         restarts += known.state == "restarting"
         if restarts > 8:
@@ -215,6 +222,7 @@ def _healthy(node: Subject, waiting: Waiting, *, patience: float) -> None:
                 f"{node.name} ends and is started again and again (exit code {known.exit_code})",
                 details=waiting.logs(node),
                 hint="if it is to run only once, let another node wait for it with `condition: completed`",
+                code="LAB-NODE-004",
             )
         _pause(node, "good word of the healthcheck", f"see `labctl logs {node.name}`", waiting, waiting.watch.interval)
 

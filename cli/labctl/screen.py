@@ -18,6 +18,8 @@ _PIXELS = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
 class ScreenError(LabctlError):
     """The desktop did not give a picture: it refused the password, or spoke something else than VNC."""
 
+    code = "LAB-VNC-003"
+
 
 def picture(address: str, password: str, *, port: int = 5901, timeout: float = 10.0) -> bytes:
     """The screen at `address` as a PNG file. Raises `ScreenError`, `DeadlineError` after `timeout` seconds."""
@@ -31,7 +33,7 @@ def pixels(address: str, password: str, *, port: int = 5901, timeout: float = 10
         with socket.create_connection((address, port), timeout=timeout) as connection:
             return _Viewer(connection, time.monotonic() + timeout).look(password)
     except TimeoutError:
-        raise DeadlineError(f"no picture from {address}:{port} within {timeout:g} s") from None
+        raise DeadlineError(f"no picture from {address}:{port} within {timeout:g} s", code="LAB-VNC-003") from None
     except OSError as error:
         raise ScreenError(f"no desktop answers at {address}:{port}", details=[str(error)]) from error
 

@@ -24,6 +24,7 @@ def chosen(lab: Lab, names: Sequence[str]) -> list[Check]:
                 f"lab {lab.name} has no check {each}",
                 details=[f"checks: {', '.join(lab.checks) or 'none'}"],
                 hint=f"did you mean {near[0]}?" if near else None,
+                code="LAB-FIND-003",
             )
     return [lab.checks[each] for each in dict.fromkeys(names)] if names else list(lab.checks.values())
 

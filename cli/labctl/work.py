@@ -131,6 +131,7 @@ class Work:
                     f"{node.name}: configuring it failed with exit code {result.code}",
                     details=tail,
                     hint=f"mend the lab file and run `labctl up` again; all output: labctl logs {node.name} --run",
+                    code="LAB-NODE-005",
                 )
             if node.node.services:
                 self.settle(node)
@@ -145,6 +146,7 @@ class Work:
                 f"{node.name}: a service does not stay up: {names}",
                 details=last_words(self.provider, node),
                 hint=f"mend its command, or let the node wait with `depends_on`; see `labctl logs {node.name}`",
+                code="LAB-NODE-006",
             )
 
     def rename(self, node: DesiredNode, line: Callable[[str], None]) -> None:

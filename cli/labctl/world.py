@@ -20,9 +20,11 @@ def require_running(nodes: Sequence[ObservedNode]) -> None:
     """Raise `LabctlError` when one of the nodes does not run."""
     for node in nodes:
         if node.state == "paused":
-            raise LabctlError(f"{node.name} is paused", hint=f"labctl start {node.name}")
+            raise LabctlError(f"{node.name} is paused", hint=f"labctl start {node.name}", code="LAB-NODE-001")
         if node.state != "running":
-            raise LabctlError(f"{node.name} is not running ({node.state})", hint=f"labctl start {node.name}")
+            raise LabctlError(
+                f"{node.name} is not running ({node.state})", hint=f"labctl start {node.name}", code="LAB-NODE-001"
+            )
 
 
 def look_at(lab: RunningLab, node: ObservedNode, *, timeout: float = 10.0) -> tuple[int, int, bytes]:
@@ -45,6 +47,7 @@ def require_screen(lab: RunningLab, node: ObservedNode) -> None:
             f"{node.name} has no desktop",
             details=[f"desktops: {', '.join(others)}"] if others else [],
             hint="`desktop: true` gives it one",
+            code="LAB-VNC-001",
         )
     require_running([node])
     require_secrets(lab)
@@ -55,7 +58,9 @@ def require_secrets(lab: RunningLab) -> None:
     if not lab.directory.key.is_file():
         where = next(iter(lab.observed.directories), "")
         repair = f"`labctl up` repairs it (in {where})" if where else "`labctl up` repairs it"
-        raise LabctlError(f"the passwords of lab {lab.name} are not here: its directory is gone", hint=repair)
+        raise LabctlError(
+            f"the passwords of lab {lab.name} are not here: its directory is gone", hint=repair, code="LAB-LAB-005"
+        )
 
 
 class LabWorld:

@@ -27,7 +27,7 @@ def _sh(script: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_output_that_cannot_be_written(words: str, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(LAB)
     ran = _sh(f'"$0" {words} >/dev/full', cwd=tmp_path)
-    assert ran.stderr == "error: cannot write the output: No space left on device\n"
+    assert ran.stderr == "error[LAB-USE-003]: cannot write the output: No space left on device\n"
     assert ran.returncode == 1
 
 
@@ -51,12 +51,13 @@ def test_a_home_that_is_a_file(
 ) -> None:
     (tmp_path / "file").touch()
     said = _fails(tmp_path / "file", capsys, monkeypatch)
-    assert said.startswith(f"error: cannot use {tmp_path}/file")
+    assert said.startswith(f"error[LAB-USE-003]: cannot use {tmp_path}/file")
     assert said.endswith("Not a directory")
 
 
 def test_a_home_that_cannot_be_made(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _fails(Path("/proc/labctl/home"), capsys, monkeypatch).startswith("error: cannot use /proc/labctl")
+    said = _fails(Path("/proc/labctl/home"), capsys, monkeypatch)
+    assert said.startswith("error[LAB-USE-003]: cannot use /proc/labctl")
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_home_on_a_full_disk(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = _fails(small, capsys, monkeypatch)
-    assert said.startswith(f"error: cannot write {small}")
+    assert said.startswith(f"error[LAB-USE-003]: cannot write {small}")
     assert said.endswith("No space left on device")
 
 

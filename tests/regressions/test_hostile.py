@@ -35,6 +35,8 @@ def test_a_closed_stream_is_no_error_of_labctl(redirection: str, tmp_path: Path)
 class _Engine:
     """A provider whose lab `late` has a network; it is in use, or not."""
 
+    expires = None
+
     def __init__(self) -> None:
         self.removed: list[str] = []
         self.needed = False

@@ -56,7 +56,7 @@ def test_what_a_node_said_in_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     print_error(ChecksFailedError(f"it{EVIL}", details=[f"a{EVIL}\n  b{EVIL}"], hint=f"hint{EVIL}"))
     said = capsys.readouterr().err
     assert _tame(said)
-    assert "error: it" in said
+    assert "error[LAB-CHECK-001]: it" in said
     assert "\n    b" in said
 
 

@@ -98,7 +98,8 @@ def test_an_error_is_message_evidence_and_one_hint(capsys: pytest.CaptureFixture
         raise LabctlError("the engine refused", details=["first line\nsecond line"], hint="do this")
 
     _guarded(fail, argv=[])
-    assert capsys.readouterr().err == "error: the engine refused\n  first line\n  second line\nhint: do this\n"
+    said = "error[LAB-GEN-001]: the engine refused\n  first line\n  second line\nhint: do this\n"
+    assert capsys.readouterr().err == said
 
 
 def test_problems_of_a_lab_file_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,8 @@ def test_problems_of_a_lab_file_are_printed_as_they_are(capsys: pytest.CaptureFi
 
     assert _guarded(fail, argv=[]) == ExitCode.INVALID
     assert capsys.readouterr().err == (
-        "lab.yaml:2:3: unknown key `nods`\n  nods:\n  ^\nlab.yaml:9:1: wrong\n2 problems in the lab file\n"
+        "lab.yaml:2:3: unknown key `nods`\n  nods:\n  ^\nlab.yaml:9:1: wrong\n"
+        "2 problems in the lab file [LAB-FILE-001]\n"
     )
 
 

@@ -91,7 +91,7 @@ def destination(
             raise UsageError(f"{target} is not a directory")
     elif parent != "directory" or (target.endswith("/") and kind != "directory"):
         missing = target.rstrip("/") if parent == "directory" else posixpath.dirname(target.rstrip("/"))
-        raise NotFoundError(f"there is no directory {missing}", hint="make it first")
+        raise NotFoundError(f"there is no directory {missing}", hint="make it first", code="LAB-COPY-001")
     above, last = posixpath.split(target.rstrip("/"))
     return Destination(above or "/", last)
 
@@ -113,7 +113,7 @@ def _copy_one(source_end: End, source: str, end: End, goal: str, *, owner: str |
     path = _absolute(source_end, source)
     found = source_end.tree.look(path)
     if found is None:
-        raise NotFoundError(f"there is no {Place(source_end.node, source)}")
+        raise NotFoundError(f"there is no {Place(source_end.node, source)}", code="LAB-COPY-001")
     if found.kind == "other":
         raise UsageError(f"{Place(source_end.node, source)} is neither a file nor a directory")
     if posixpath.normpath(found.path) == "/":
@@ -193,7 +193,7 @@ def owner_ids(tree: Tree, owner: str, *, node: str) -> tuple[int, int]:
     users = {} if user.isdigit() and (group or "").isdigit() else _table(tree, "/etc/passwd")
     entry = users.get(user) or next((row for row in users.values() if row[2] == user), None)
     if entry is None and not user.isdigit():
-        raise NotFoundError(f"there is no user {user} in {node}", hint="give the number instead")
+        raise NotFoundError(f"there is no user {user} in {node}", hint="give the number instead", code="LAB-COPY-001")
     uid = int(entry[2]) if entry else int(user)
     if group is None:
         return uid, int(entry[3]) if entry else uid
@@ -201,7 +201,7 @@ def owner_ids(tree: Tree, owner: str, *, node: str) -> tuple[int, int]:
         return uid, int(group)
     groups = _table(tree, "/etc/group")
     if group not in groups:
-        raise NotFoundError(f"there is no group {group} in {node}", hint="give the number instead")
+        raise NotFoundError(f"there is no group {group} in {node}", hint="give the number instead", code="LAB-COPY-001")
     return uid, int(groups[group][2])
 
 
@@ -236,7 +236,7 @@ class HostTree:
             kind: PathKind = "directory" if real.is_dir() else "file" if real.is_file() else "other"
             return Found(kind, str(real)) if real.exists() else None
         except PermissionError as error:
-            raise LabctlError(f"{path} cannot be looked at: no permission") from error
+            raise LabctlError(f"{path} cannot be looked at: no permission", code="LAB-COPY-002") from error
 
     def pack(self, path: str) -> IO[bytes]:
         raise NotImplementedError

@@ -105,6 +105,7 @@ async def _listen(way: Way, rule: Rule, said: Callable[[str], None]) -> asyncio.
             retry=False,
             details=[str(error)],
             hint=f"leave the port out to have a free one chosen: labctl forward {way.node} {rule.port}",
+            code="LAB-NET-004",
         ) from error
 
 
@@ -128,7 +129,7 @@ async def _connect(way: Way, port: int) -> tuple[asyncio.StreamReader, Writer, a
                 reader, writer = await asyncio.open_connection(way.address, port, limit=_PIECE)
         except TimeoutError:
             raise LabctlError(
-                f"{way.node} does not answer at {way.address}", hint=f"labctl status {way.node}"
+                f"{way.node} does not answer at {way.address}", hint=f"labctl status {way.node}", code="LAB-NET-008"
             ) from None
         except OSError:
             if way.tunnel is None:
@@ -136,7 +137,7 @@ async def _connect(way: Way, port: int) -> tuple[asyncio.StreamReader, Writer, a
         else:
             return reader, writer, None
     if way.tunnel is None:
-        raise LabctlError(f"{way.node} is on no network", hint="give it one with `networks:`")
+        raise LabctlError(f"{way.node} is on no network", hint="give it one with `networks:`", code="LAB-NODE-008")
     process = await asyncio.create_subprocess_exec(
         *way.tunnel(port),
         stdin=subprocess.PIPE,
@@ -154,6 +155,7 @@ def _nobody(way: Way, port: int) -> LabctlError:
     return LabctlError(
         f"nothing listens on port {port} of {way.node}",
         hint=f"labctl exec {way.node} -- ss -ltn shows what does" if way.tunnel else None,
+        code="LAB-NET-008",
     )
 
 

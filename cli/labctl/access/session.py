@@ -60,7 +60,7 @@ def run_here(
         finally:
             session.close()
     if ending.expired:
-        raise DeadlineError(f"the command did not end within {timeout:g} s, and was ended")
+        raise DeadlineError(f"the command did not end within {timeout:g} s, and was ended", code="LAB-WAIT-003")
     return code
 
 

@@ -20,6 +20,8 @@ _BUFFER = 1024 * 1024
 class UnsafeError(LabctlError):
     """A stream from a node that would write outside of the place it was asked for."""
 
+    code = "LAB-COPY-003"
+
 
 def relocate(name: str, top: str | None) -> str | None:
     """A member's `name` with its first part replaced by `top`, or dropped when `top` is None.
@@ -40,9 +42,9 @@ def pack(source: Path, out: IO[bytes], *, top: str | None, owner: tuple[int, int
         with tarfile.open(mode="w|", fileobj=out, format=tarfile.GNU_FORMAT, bufsize=_BUFFER) as tar:
             _add(tar, source, "top", top, owner, say)
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no {error.filename or source}") from None
+        raise NotFoundError(f"there is no {error.filename or source}", code="LAB-COPY-001") from None
     except PermissionError as error:
-        raise LabctlError(f"{error.filename or source} cannot be read: no permission") from None
+        raise LabctlError(f"{error.filename or source} cannot be read: no permission", code="LAB-COPY-002") from None
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str, top: str | None, owner: tuple[int, int], say: Say) -> None:
@@ -144,9 +146,9 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, target: 
             raise UnsafeError(f"{target} is a link here and a directory in the node", hint="remove one of them")
         tar.extract(member, root, set_attrs=not member.isdir(), numeric_owner=True)
     except tarfile.TarError as error:
-        raise LabctlError(f"{target} cannot be written", details=[str(error)]) from error
+        raise LabctlError(f"{target} cannot be written", details=[str(error)], code="LAB-COPY-002") from error
     except OSError as error:
-        raise LabctlError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise LabctlError(f"{target} cannot be written: {error.strerror or error}", code="LAB-COPY-002") from error
 
 
 def _contained(root: Path, name: str) -> Path:
@@ -164,4 +166,4 @@ def _reading(source: IO[bytes]) -> Iterator[tarfile.TarFile]:
         with tarfile.open(mode="r|", fileobj=source, bufsize=_BUFFER) as tar:
             yield tar
     except tarfile.ReadError as error:
-        raise LabctlError("the node's files came incomplete", details=[str(error)]) from error
+        raise LabctlError("the node's files came incomplete", details=[str(error)], code="LAB-COPY-002") from error

@@ -54,7 +54,9 @@ class NodeTree:
         kind, _, real = out.decode(errors="surrogateescape").partition("\n")
         if code != 0 or kind not in _KINDS:
             raise LabctlError(
-                f"{self._node}:{path} cannot be looked at", details=err.decode(errors="replace").splitlines()
+                f"{self._node}:{path} cannot be looked at",
+                details=err.decode(errors="replace").splitlines(),
+                code="LAB-COPY-002",
             )
         return Found(_KINDS[kind], real)
 
@@ -111,11 +113,13 @@ class _Output(io.RawIOBase):
         code = self._session.wait()
         words = self._words.decode(errors="replace").splitlines()
         if any("No such file or directory" in word and "Cannot stat" in word for word in words):
-            raise NotFoundError(self._failure, details=words)
+            raise NotFoundError(self._failure, details=words, code="LAB-COPY-001")
         changed = code == 1 and all("file changed as we read it" in word or "removed before" in word for word in words)
         if code != 0 and not changed:
             full = any("Wrote only" in word or "No space left" in word for word in words)
-            raise LabctlError(self._failure, details=words, hint="there is no room left there" if full else None)
+            raise LabctlError(
+                self._failure, details=words, hint="there is no room left there" if full else None, code="LAB-COPY-002"
+            )
 
     def close(self) -> None:
         self._session.close()

@@ -87,7 +87,9 @@ class Report:
                 (directory / "events.ndjson").write_text("")
             except OSError as error:
                 raise UsageError(
-                    f"the report cannot be written to {directory}: {error.strerror}", hint="name another directory"
+                    f"the report cannot be written to {directory}: {error.strerror}",
+                    hint="name another directory",
+                    code="LAB-USE-003",
                 ) from error
 
     def emit(self, event: Event) -> None:

@@ -70,6 +70,7 @@ class _Phase:
             name=self.name,
             state=self.state,
             seconds=round(self.seconds, 3),
+            code=error.code,
             error=error.message,
             details=list(error.details),
             hint=error.hint,
@@ -147,7 +148,7 @@ class Job:
         except LabctlError as error:
             self._fail(name, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the lab is taken down and the report written
-            self._fail(name, LabctlError(f"internal error: {type(error).__name__}: {error}"))
+            self._fail(name, LabctlError(f"internal error: {type(error).__name__}: {error}", code="LAB-CI-002"))
         finally:
             phase.seconds = time.monotonic() - began
 
@@ -183,13 +184,16 @@ class Job:
         """Say in the phase that was under way what ended it."""
         phase = next((each for each in self.phases.values() if each.state == "skipped"), self.phases["checks"])
         if interrupts.signal is not None:
-            phase.error = LabctlError(f"ended by signal {interrupts.signal} while the lab was {_doing(phase.name)}")
+            phase.error = LabctlError(
+                f"ended by signal {interrupts.signal} while the lab was {_doing(phase.name)}", code="LAB-CI-001"
+            )
             phase.code = 128 + interrupts.signal
         else:
             phase.error = DeadlineError(
                 f"the lab was still {_doing(phase.name)} when its time was over",
                 details=[self._last_step()],
                 hint="give the job more time with --timeout, or see what it waited for in the report",
+                code="LAB-WAIT-004",
             )
             phase.code = int(ExitCode.TIMEOUT)
         phase.state = "failed"
@@ -214,6 +218,7 @@ class Job:
                 raise BusyError(
                     f"lab {self.lab.name} is up already, and a job takes its lab down at the end",
                     hint=f"take it down first (labctl down -n {self.lab.name}), or run the job with --name auto",
+                    code="LAB-BUSY-002",
                 )
             self.emit(Notice(f"lab {self.lab.name} was left by an earlier job: it is removed first", "warning"))
             lifecycle.down(self.lab.name, volumes=False, emit=self.emit, missing_ok=True)
@@ -235,6 +240,7 @@ class Job:
                     f"not all of the lab is gone: {', '.join(self.left)}",
                     details=[told.message] if told else [],
                     hint=f"labctl down -n {self.lab.name} --volumes; labctl gc removes what is left of it later",
+                    code="LAB-LAB-006",
                 ),
             )
 
@@ -335,6 +341,7 @@ def _alone(name: str) -> Iterator[None]:
             f"another job works on lab {name}",
             details=error.details,
             hint="wait until it is done, or give every job a lab of its own with --name auto",
+            code="LAB-BUSY-002",
         ) from None
     try:
         yield

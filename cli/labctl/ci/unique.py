@@ -100,7 +100,9 @@ def _free(like: IPv4Network, taken: list[IPv4Network], chance: random.Random) ->
             if not any(candidate.overlaps(other) for other in others):
                 return candidate
     raise HostError(
-        f"no free subnet of the size of {like} is left for this run", hint="labctl ls shows the labs that have them"
+        f"no free subnet of the size of {like} is left for this run",
+        hint="labctl ls shows the labs that have them",
+        code="LAB-NET-003",
     )
 
 

@@ -93,6 +93,7 @@ def _ssh_command(lab: RunningLab, node: ObservedNode, command: Sequence[str], us
         raise LabctlError(
             "this host has no ssh client",
             hint=f"sudo apt install openssh-client; without it: labctl exec -u {user} {node.name} -- bash -l",
+            code="LAB-RUN-004",
         )
     config = _existing_config(lab)
     line = [client, "-F", str(config), *(["-l", user] if user != "lab" else [])]
@@ -117,6 +118,7 @@ def _require_login(lab: RunningLab, node: ObservedNode, user: str) -> None:
         f"{user} cannot log in to {node.name} by ssh",
         details=[f"these can: {', '.join(dict.fromkeys(known))}"],
         hint=f"labctl exec {'' if user == 'root' else f'-u {user} '}{node.name} -- bash -l",
+        code="LAB-RUN-003",
     )
 
 
@@ -144,7 +146,9 @@ def _has_keys(lab: RunningLab, node: ObservedNode, user: str) -> bool:
 def _existing_config(lab: RunningLab) -> Path:
     if not lab.directory.ssh_config.is_file():
         raise LabctlError(
-            f"the ssh configuration of lab {lab.name} is not on this host", hint="`labctl up` writes it again"
+            f"the ssh configuration of lab {lab.name} is not on this host",
+            hint="`labctl up` writes it again",
+            code="LAB-LAB-005",
         )
     return lab.directory.ssh_config
 
@@ -334,4 +338,4 @@ def ssh_config(
             write.touch(mode=0o600)
             write.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise LabctlError(f"{write} cannot be written: {error.strerror}") from error
+            raise LabctlError(f"{write} cannot be written: {error.strerror}", code="LAB-USE-003") from error

@@ -189,7 +189,7 @@ def _tell(document: PipelineDocument, report: Report, output: OutputFormat, *, q
     show(document, output, table=lambda: print_checks(checks) if checks.checks else None)
     for phase in document.phases:
         if phase.error is not None:
-            print_error(LabctlError(phase.error, details=phase.details, hint=phase.hint))
+            print_error(LabctlError(phase.error, details=phase.details, hint=phase.hint, code=phase.code))
     if document.kept:
         typer.echo(f"kept: labctl down -n {document.lab} --volumes takes the lab away", err=True)
     if not quiet:

@@ -78,9 +78,9 @@ def _link(lab: RunningLab, node: str | None, *, view_only: bool) -> Link:
     known = _desktop(lab, node) if node is not None else None
     port = lab.gateway_port
     if port is None:
-        raise LabctlError(f"lab {lab.name} has no desktop", hint="`desktop: true` gives a node one")
+        raise LabctlError(f"lab {lab.name} has no desktop", hint="`desktop: true` gives a node one", code="LAB-VNC-001")
     if lab.observed.nodes[GATEWAY].state != "running":
-        raise LabctlError(f"the gateway of lab {lab.name} does not run", hint=_up(lab))
+        raise LabctlError(f"the gateway of lab {lab.name} does not run", hint=_up(lab), code="LAB-VNC-002")
     require_secrets(lab)
     if known is None:
         return Link(port, lab.directory.page_view_token() if view_only else lab.directory.page_token())
@@ -97,6 +97,7 @@ def _desktop(lab: RunningLab, name: str) -> ObservedNode:
             f"{node.name} has no desktop",
             details=[f"desktops: {', '.join(others)}"] if others else [],
             hint="`desktop: true` gives it one",
+            code="LAB-VNC-001",
         )
     require_running([node])
     return node
@@ -116,7 +117,9 @@ def _save(picture: bytes, place: str) -> None:
         with open(place, "wb") as file:
             file.write(picture)
     except OSError as error:
-        raise LabctlError(f"the picture cannot be written: {error}", hint="name another file") from error
+        raise LabctlError(
+            f"the picture cannot be written: {error}", hint="name another file", code="LAB-USE-003"
+        ) from error
 
 
 def _up(lab: RunningLab) -> str:

@@ -114,9 +114,11 @@ def _confirm(*, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("nothing was changed: there is no terminal to ask on", hint="labctl doctor --fix --yes")
+        raise UsageError(
+            "nothing was changed: there is no terminal to ask on", hint="labctl doctor --fix --yes", code="LAB-USE-002"
+        )
     if not typer.confirm("Run these commands?", default=False, err=True):
-        raise UsageError("nothing was changed")
+        raise UsageError("nothing was changed", code="LAB-USE-002")
 
 
 def _shell_words(command: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ def graph(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LabctlError(
-            f"cannot write {output}: {error.strerror}", hint="choose another file with --output"
+            f"cannot write {output}: {error.strerror}", hint="choose another file with --output", code="LAB-USE-003"
         ) from None
 
 

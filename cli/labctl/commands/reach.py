@@ -95,5 +95,5 @@ def read_file(access: Access, path: str) -> bytes:
         member = tar.next()
         file = tar.extractfile(member) if member is not None and member.isreg() else None
         if file is None:
-            raise NotFoundError(f"{path} is not a file")
+            raise NotFoundError(f"{path} is not a file", code="LAB-COPY-001")
         return file.read()

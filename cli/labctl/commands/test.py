@@ -75,7 +75,9 @@ def _opened(file: list[str] | None, name: str | None) -> tuple[Lab, RunningLab]:
         running = api.open_lab(name)
         source = running.directory.source()
         if source is None:
-            raise LabctlError(f"it is not known which file lab {name} was made from", hint="name it with -f")
+            raise LabctlError(
+                f"it is not known which file lab {name} was made from", hint="name it with -f", code="LAB-FILE-004"
+            )
         return api.load_lab(source[0]), running
     lab = api.load_lab(file)
     return lab, api.open_lab(name or lab.name)
@@ -103,4 +105,4 @@ def write_junit(document: ChecksDocument | PipelineDocument, path: Path) -> None
     try:
         path.write_text(junit(document), encoding="utf-8")
     except OSError as error:
-        raise LabctlError(f"{path} cannot be written: {error.strerror}") from error
+        raise LabctlError(f"{path} cannot be written: {error.strerror}", code="LAB-USE-003") from error

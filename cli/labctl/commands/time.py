@@ -69,7 +69,9 @@ def gc(
         typer.echo("nothing to remove")
     if left:
         details = [f"{what}: {error}" for what, error in left.items()]
-        raise LabctlError("not all could be removed", details=details, hint=next(iter(left.values())).hint)
+        raise LabctlError(
+            "not all could be removed", details=details, hint=next(iter(left.values())).hint, code="LAB-LAB-006"
+        )
 
 
 def _remove_images(*, dry_run: bool) -> None:

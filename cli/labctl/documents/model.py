@@ -263,8 +263,39 @@ class ChecksDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionDocument:
+    """Something that a node needs to be well: `said` is what its probe said just now, `hint` what to do else."""
+
+    what: str
+    holds: bool
+    said: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonDocument:
+    """Why a node is as it is. `well` when all conditions hold; `log` are the last lines that it printed."""
+
+    node: str
+    state: str
+    well: bool
+    conditions: list[ConditionDocument]
+    log: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyDocument:
+    """The reasons behind the state of a lab's nodes: ``labctl why``."""
+
+    version: Literal[1] = 1
+    kind: Literal["why"] = "why"
+    lab: str
+    nodes: list[ReasonDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseDocument:
-    """A part of a pipeline's job. `error`, `details` and `hint` are those of its failure, null and empty without one.
+    """A part of a pipeline's job. `code`, `error`, `details` and `hint` are its failure's, null and empty without one.
 
     A phase is skipped when one before it failed, or when a signal ended the run.
     """
@@ -272,6 +303,7 @@ class PhaseDocument:
     name: Literal["up", "checks", "down"]
     state: Literal["passed", "failed", "skipped"]
     seconds: float
+    code: str | None = None
     error: str | None = None
     details: list[str] = dataclasses.field(default_factory=list)
     hint: str | None = None
@@ -334,6 +366,7 @@ Document = (
     | HostDocument
     | ChecksDocument
     | PipelineDocument
+    | WhyDocument
 )
 
 
@@ -360,6 +393,8 @@ def names(document: Document) -> list[str]:
             return [finding.id for finding in findings if finding.status != "ok"]
         case ChecksDocument(checks=checks) | PipelineDocument(checks=checks):
             return [check.name for check in checks if check.state == "failed"]
+        case WhyDocument(nodes=reasons):
+            return [reason.node for reason in reasons if not reason.well]
         case VersionDocument(labctl=version):
             return [version]
 

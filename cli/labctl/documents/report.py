@@ -46,7 +46,7 @@ def markdown(page: Page) -> str:
         parts.append(f"The lab was kept: `labctl down -n {job.lab} --volumes` takes it away.")
     failed = [phase for phase in job.phases if phase.state == "failed"]
     for phase in failed:
-        parts.append(f"## {phase.name}: {_marked(phase.error or '')}")
+        parts.append(f"## {phase.name}: {_marked(phase.error or '')} ({phase.code})")
         if phase.details:
             parts.append(_fenced(phase.details))
         if phase.hint:
@@ -141,7 +141,8 @@ def html(page: Page) -> str:
 def _failure(phase: PhaseDocument) -> str:
     details = f"<pre>{escape(chr(10).join(phase.details))}</pre>" if phase.details else ""
     hint = f"<p>What to do: {escape(phase.hint)}</p>" if phase.hint else ""
-    return f'<section class="error"><h2>{phase.name}: {escape(phase.error or "")}</h2>{details}{hint}</section>'
+    title = f"{phase.name}: {escape(phase.error or '')} ({phase.code})"
+    return f'<section class="error"><h2>{title}</h2>{details}{hint}</section>'
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

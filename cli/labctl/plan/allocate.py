@@ -114,6 +114,7 @@ def _refuse_taken(network: Network, subnet: IPv4Network, foreign: Collection[IPv
             taken=f"subnet {subnet}",
             retry=False,
             hint=f"give network {network.name} another subnet, or leave `subnet` out to have a free one chosen",
+            code="LAB-NET-002",
         )
 
 
@@ -133,6 +134,7 @@ def _free_subnet(key: str, taken: Collection[IPv4Network]) -> IPv4Network:
         "no free subnet is left for a network of the lab",
         details=[f"all of {', '.join(map(str, POOLS))} is routed on this host"],
         hint="give the network a `subnet` that is free here",
+        code="LAB-NET-003",
     )
 
 
@@ -141,7 +143,11 @@ def _free_address(network: str, subnet: IPv4Network, used: set[IPv4Address], nod
     numbers = range(last, first - 1, -1) if node == GATEWAY else range(first, last + 1)
     address = next((found for number in numbers if (found := IPv4Address(number)) not in used), None)
     if address is None:
-        raise HostError(f"network {network} ({subnet}) has no address left for {node}", hint="give it a larger subnet")
+        raise HostError(
+            f"network {network} ({subnet}) has no address left for {node}",
+            hint="give it a larger subnet",
+            code="LAB-NET-005",
+        )
     return address
 
 
@@ -156,4 +162,8 @@ def _free_port(key: str, port: Port, used: Collection[tuple[int | None, str]]) -
     for candidate in _turn(key, list(PORTS)):
         if (candidate, port.protocol) not in used:
             return candidate
-    raise HostError(f"no free port is left between {PORTS.start} and {PORTS.stop - 1}", hint="stop what listens there")
+    raise HostError(
+        f"no free port is left between {PORTS.start} and {PORTS.stop - 1}",
+        hint="stop what listens there",
+        code="LAB-NET-004",
+    )

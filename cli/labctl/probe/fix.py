@@ -75,7 +75,7 @@ def carry_out(command: Argv, host: Host, *, say: Callable[[str], None]) -> None:
         # sudo asks for its password on the terminal itself; package managers must not ask anything.
         code = subprocess.run(full, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
     except OSError as error:
-        raise HostError(f"{full[0]}: {error.strerror}") from error
+        raise HostError(f"{full[0]}: {error.strerror}", code="LAB-HOST-009") from error
     starts = command == start_engine(host)
     if code != 0:
         hint = "systemctl status docker; journalctl -u docker" if starts else None
@@ -87,5 +87,8 @@ def carry_out(command: Argv, host: Host, *, say: Callable[[str], None]) -> None:
             lines = [] if host.has_systemd else host.text(ENGINE_LOG).splitlines()[-8:]
             where = "journalctl -u docker" if host.has_systemd else f"the whole log is {ENGINE_LOG}"
             raise HostError(
-                f"the engine did not start within {START_DEADLINE:g} s: {unreachable}", details=lines, hint=where
+                f"the engine did not start within {START_DEADLINE:g} s: {unreachable}",
+                details=lines,
+                hint=where,
+                code="LAB-HOST-002",
             )

@@ -21,6 +21,8 @@ PathKind = Literal["file", "directory", "other"]
 class NotStartedError(LabctlError):
     """The node has no such command (exit code 127), or cannot execute it (126), as a shell would say it."""
 
+    code = "LAB-RUN-001"
+
     def __init__(self, message: str, *, found: bool, details: Sequence[str] = ()) -> None:
         super().__init__(message, details=details)
         self.exit_code = ExitCode.CHILD_NOT_EXECUTABLE if found else ExitCode.CHILD_NOT_FOUND

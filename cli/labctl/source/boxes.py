@@ -29,6 +29,7 @@ def box(name: str) -> Box:
             f"there is no box {name}",
             details=[f"boxes: {', '.join(known)}"],
             hint=f"did you mean {near[0]}?" if near else "labctl box list",
+            code="LAB-FIND-004",
         )
     return known[name]
 
@@ -57,8 +58,10 @@ def _read(directory: Path) -> tuple[Box, ...]:
         try:
             found.append(Box.model_validate(load_plain(path.read_text(encoding="utf-8"))))
         except (ValidationError, ValueError) as error:
-            raise LabctlError(f"{path} defines no box", details=str(error).splitlines()) from error
+            raise LabctlError(f"{path} defines no box", details=str(error).splitlines(), code="LAB-FIND-004") from error
     defaults = [each.name for each in found if each.default]
     if len(defaults) != 1:
-        raise LabctlError(f"exactly one box of {directory} must be the default", details=[f"now: {defaults}"])
+        raise LabctlError(
+            f"exactly one box of {directory} must be the default", details=[f"now: {defaults}"], code="LAB-FIND-004"
+        )
     return tuple(sorted(found, key=lambda each: (not each.default, each.name)))

@@ -16,6 +16,8 @@ STDIN = "-"
 class NoLabFileError(NotFoundError):
     """There is no lab file here."""
 
+    code = "LAB-FILE-002"
+
 
 def discover(files: Sequence[str] | None, *, cwd: Path) -> list[Path | None]:
     """The files to merge, in this order; None stands for standard input.
@@ -71,7 +73,11 @@ def read(path: Path, name: str, limit: int) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(limit + 1)
     except OSError as error:
-        raise LabctlError(f"{name} cannot be read: {error.strerror}", hint="check its permissions") from error
+        raise LabctlError(
+            f"{name} cannot be read: {error.strerror}", hint="check its permissions", code="LAB-FILE-003"
+        ) from error
     if len(content) > limit:
-        raise LabctlError(f"{name} is larger than {limit // 2**20} MiB", hint="a lab file is a few pages of text")
+        raise LabctlError(
+            f"{name} is larger than {limit // 2**20} MiB", hint="a lab file is a few pages of text", code="LAB-FILE-003"
+        )
     return content

@@ -124,10 +124,10 @@ def load(
 def _source(path: Path | None, *, cwd: Path, stdin: TextIO | None) -> SourceFile:
     if path is None:
         if stdin is None:
-            raise UsageError("there is no standard input to read the lab file from")
+            raise UsageError("there is no standard input to read the lab file from", code="LAB-FILE-003")
         raw = stdin.buffer.read(FILE_LIMIT + 1) if hasattr(stdin, "buffer") else stdin.read(FILE_LIMIT + 1).encode()
         if len(raw) > FILE_LIMIT:
-            raise UsageError(f"standard input is longer than {FILE_LIMIT // 2**20} MiB")
+            raise UsageError(f"standard input is longer than {FILE_LIMIT // 2**20} MiB", code="LAB-FILE-003")
         return _decoded("<stdin>", raw)
     try:
         name = str(path.relative_to(cwd))

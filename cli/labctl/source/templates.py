@@ -57,7 +57,9 @@ def write(template: str, directory: Path, *, environ: Mapping[str, str]) -> list
         _hand_over(made, environ)
     except OSError as error:
         raise LabctlError(
-            f"{error.filename or directory} cannot be written: {error.strerror}", hint="check its permissions"
+            f"{error.filename or directory} cannot be written: {error.strerror}",
+            hint="check its permissions",
+            code="LAB-USE-003",
         ) from error
     return [file, *(path for path in made if path.is_file() and path != file)]
 

@@ -22,14 +22,18 @@ def confirm(question: str, *, yes: bool = False, ask: Ask | None = None, stdin: 
         return
     if ask is None:
         if not is_terminal(stdin or sys.stdin):
-            raise UsageError(f"this needs a yes, and there is no terminal to ask at: {question}", hint="add --yes")
+            raise UsageError(
+                f"this needs a yes, and there is no terminal to ask at: {question}",
+                hint="add --yes",
+                code="LAB-USE-002",
+            )
         ask = _ask_on_stderr
     try:
         answer = ask(f"{question} [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError("not confirmed, nothing was changed")
+        raise UsageError("not confirmed, nothing was changed", code="LAB-USE-002")
 
 
 def _ask_on_stderr(question: str) -> str:

@@ -25,9 +25,9 @@ def print_error(error: LabctlError, *, stream: TextIO | None = None, environ: Ma
     if isinstance(error, InvalidLabError):
         for block in error.details:
             out.write(f"{clean_text(block)}\n")
-        out.write(f"{ink(clean_text(error.message), 'bold red')}\n")
+        out.write(f"{ink(clean_text(error.message), 'bold red')} [{error.code}]\n")
     else:
-        out.write(f"{ink('error:', 'bold red')} {clean_text(error.message)}\n")
+        out.write(f"{ink(f'error[{error.code}]:', 'bold red')} {clean_text(error.message)}\n")
         for detail in error.details:
             for line in detail.splitlines() or [""]:
                 out.write(f"  {clean(line)}\n")

@@ -32,13 +32,17 @@ def explained(error: OSError, environ: Mapping[str, str] = os.environ) -> Labctl
         if (below and error.errno in _REFUSED) or (above and error.errno in (*_REFUSED, errno.ENOENT)):
             return _home_error(path, error)
         if error.errno in (*_FULL, errno.EROFS):
-            return HostError(f"cannot write {path}: {error.strerror}", hint="labctl doctor shows the host's space")
+            return HostError(
+                f"cannot write {path}: {error.strerror}",
+                hint="labctl doctor shows the host's space",
+                code="LAB-USE-003",
+            )
     return None
 
 
 def unwritten(error: OSError) -> LabctlError:
     """The error of a command whose output could not be written."""
-    return LabctlError(f"cannot write the output: {error.strerror}")
+    return LabctlError(f"cannot write the output: {error.strerror}", code="LAB-USE-003")
 
 
 def _raised_in(error: BaseException) -> str:
@@ -52,7 +56,10 @@ def _home_error(path: Path, error: OSError) -> HostError:
         return HostError(
             f"cannot write {path}: {error.strerror}",
             hint="free some space, or name another directory for labctl's files in LABCTL_HOME",
+            code="LAB-USE-003",
         )
     return HostError(
-        f"cannot use {path}: {error.strerror}", hint="name another directory for labctl's files in LABCTL_HOME"
+        f"cannot use {path}: {error.strerror}",
+        hint="name another directory for labctl's files in LABCTL_HOME",
+        code="LAB-USE-003",
     )

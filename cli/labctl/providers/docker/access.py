@@ -57,9 +57,11 @@ class DockerAccess:
 
     def _absent(self, error: APIError) -> LabctlError | None:
         if error.status_code == 404:
-            return NotFoundError(f"the container of node {self._name} is gone", hint="labctl up")
+            return NotFoundError(f"the container of node {self._name} is gone", hint="labctl up", code="LAB-NODE-007")
         if error.status_code == 409:
-            return LabctlError(f"node {self._name} is not running", hint=f"labctl start {self._name}")
+            return LabctlError(
+                f"node {self._name} is not running", hint=f"labctl start {self._name}", code="LAB-NODE-001"
+            )
         return None
 
     # ------------------------------------------------------------ logs
@@ -106,7 +108,7 @@ class DockerAccess:
         if response.status_code == 404:
             return None, ""
         if response.status_code >= 400:
-            raise LabctlError(f"the engine cannot look at {path} in node {self._name}")
+            raise LabctlError(f"the engine cannot look at {path} in node {self._name}", code="LAB-HOST-006")
         stat = json.loads(base64.b64decode(response.headers["X-Docker-Container-Path-Stat"]))
         return int(stat["mode"]), str(stat.get("linkTarget") or "")
 
@@ -168,10 +170,10 @@ def _refused(response: Any, message: str, *, path: str | None) -> LabctlError:
     except (ValueError, KeyError, TypeError):
         text = f"status {response.status_code}"
     if path is not None and response.status_code == 404 and "No such container" not in text:
-        return NotFoundError(f"there is no {path}")
+        return NotFoundError(f"there is no {path}", code="LAB-COPY-001")
     if path is not None and re.search(r"read-only", text):
-        return LabctlError(message, details=[text], hint="it is mounted read-only in the node")
-    return LabctlError(message, details=[text])
+        return LabctlError(message, details=[text], hint="it is mounted read-only in the node", code="LAB-HOST-006")
+    return LabctlError(message, details=[text], code="LAB-HOST-006")
 
 
 def _lines(raw: Any) -> Iterator[LogLine]:
@@ -181,7 +183,9 @@ def _lines(raw: Any) -> Iterator[LogLine]:
             head = raw.read(8)
             data = raw.read(int.from_bytes(head[4:8], "big")) if len(head) == 8 else b""
         except HTTPError as error:
-            raise HostError("the engine broke off while it gave the logs", details=[str(error)]) from error
+            raise HostError(
+                "the engine broke off while it gave the logs", details=[str(error)], code="LAB-HOST-006"
+            ) from error
         if not data:
             return
         stamp, _, text = data.partition(b" ")

@@ -59,7 +59,9 @@ class ExecSession:
         while not answer.endswith(b"\r\n\r\n"):
             byte = self._socket.recv(1)
             if not byte or len(answer) > _HEAD_LIMIT:
-                raise HostError("the engine broke off the connection", hint="see the engine's own log")
+                raise HostError(
+                    "the engine broke off the connection", hint="see the engine's own log", code="LAB-HOST-006"
+                )
             answer += byte
         status = answer.split(b" ", 2)[1]
         if status not in (b"101", b"200"):
@@ -199,7 +201,7 @@ class ExecSession:
             if not state["Running"] and code is not None:
                 return int(code)
             if time.monotonic() > deadline:
-                raise LabctlError("the command closed its output and goes on running in the node")
+                raise LabctlError("the command closed its output and goes on running in the node", code="LAB-RUN-002")
             time.sleep(pause)
             pause = min(pause * 2, 0.2)
 
@@ -220,10 +222,10 @@ def _not_started(text: str) -> LabctlError:
     if refused := re.search(r'exec: \\?"([^"\\]+)\\?": permission denied', text):
         return NotStartedError(f"{refused[1]} cannot be executed", found=True)
     if user := re.search(r"unable to find user (\S+?):", text):
-        return LabctlError(f"the node has no user {user[1]}", details=[text])
+        return LabctlError(f"the node has no user {user[1]}", details=[text], code="LAB-RUN-002")
     if re.search(r"chdir to cwd .* no such file|no such file or directory.*cwd", text):
-        return LabctlError("the node has no such directory to run the command in", details=[text])
-    return LabctlError("the engine did not start the command", details=[text] if text else [])
+        return LabctlError("the node has no such directory to run the command in", details=[text], code="LAB-RUN-002")
+    return LabctlError("the engine did not start the command", details=[text] if text else [], code="LAB-HOST-006")
 
 
 def _connect(engine: Engine) -> socket.socket:

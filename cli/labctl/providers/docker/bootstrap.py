@@ -87,7 +87,7 @@ def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
     place = _workplace(cache)
     place.mkdir(parents=True, exist_ok=True, mode=0o700 if root else 0o711)
     if place.is_symlink() or place.stat().st_uid != os.geteuid():
-        raise HostError(f"{place} belongs to another user", hint=f"sudo rm -rf {place}")
+        raise HostError(f"{place} belongs to another user", hint=f"sudo rm -rf {place}", code="LAB-IMG-005")
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -124,6 +124,7 @@ def _require_tools() -> None:
             "no registry answers, and what is needed to make the base image from packages is not installed",
             details=[f"missing: {', '.join(missing)}"],
             hint=f"sudo apt-get install {' '.join(missing)}, or labctl doctor --fix",
+            code="LAB-IMG-005",
         )
 
 
@@ -157,15 +158,22 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], base: BaseImage, o
 def _failed(base: BaseImage, last: list[str]) -> LabctlError:
     text = "\n".join(last)
     if "No space left" in text:
-        return HostError("the disk is full: no room to make the base image", details=last, hint="free some space")
+        return HostError(
+            "the disk is full: no room to make the base image",
+            details=last,
+            hint="free some space",
+            code="LAB-HOST-005",
+        )
     if "newuidmap" in text or "subuid" in text or "unshare" in text:
         return HostError(
             "this user may not make a base image from packages",
             details=last,
             hint=f"sudo labctl box build {base.box} once, or sudo apt-get install uidmap",
+            code="LAB-IMG-005",
         )
     return LabctlError(
         f"the base image of {base.box} could not be made from packages",
         details=last,
         hint="check that this host reaches its package mirror: sudo apt-get update",
+        code="LAB-IMG-001",
     )

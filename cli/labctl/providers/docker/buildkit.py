@@ -44,6 +44,7 @@ def build(
         raise HostError(
             "this engine builds with BuildKit only, and docker's command with buildx is not installed",
             hint="sudo apt-get install docker-buildx (or docker-buildx-plugin), or labctl doctor --fix",
+            code="LAB-IMG-005",
         )
     argv = [docker, "--host", f"unix://{socket_path}", "build", "--progress", "plain", "--tag", tag]
     for name, value in marks.items():
@@ -79,7 +80,12 @@ def build(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if code != 0:
-        raise LabctlError(f"the engine failed to build image {tag}", details=list(last), hint="labctl up -v shows all")
+        raise LabctlError(
+            f"the engine failed to build image {tag}",
+            details=list(last),
+            hint="labctl up -v shows all",
+            code="LAB-IMG-001",
+        )
 
 
 def _brings_buildkit(docker: str) -> bool:

@@ -32,12 +32,14 @@ class Endpoint:
                 f"the engine at {self.url} is not on this host",
                 details=[f"chosen by {self.origin}", "labctl reaches nodes at their own addresses, on this host only"],
                 hint="run labctl on that host, or unset DOCKER_HOST and `docker context use default`",
+                code="LAB-HOST-004",
             )
         if "/.docker/desktop/" in rest or "/.docker/run/" in rest:
             raise HostError(
                 "Docker Desktop keeps its nodes in a virtual machine, where labctl cannot reach their addresses",
                 details=[f"chosen by {self.origin}"],
                 hint="use a Linux host's own engine: labctl doctor --fix",
+                code="LAB-HOST-004",
             )
         return Path(rest)
 
@@ -53,7 +55,9 @@ def find(environ: Mapping[str, str], home: Path) -> Endpoint:
     meta = settings / "contexts" / "meta" / sha256(name.encode()).hexdigest() / "meta.json"
     host = _read(meta).get("Endpoints", {}).get("docker", {}).get("Host")
     if not host:
-        raise HostError(f"the docker context {name} is not known here", hint="docker context use default")
+        raise HostError(
+            f"the docker context {name} is not known here", hint="docker context use default", code="LAB-HOST-004"
+        )
     return Endpoint(host, f"the docker context {name}")
 
 

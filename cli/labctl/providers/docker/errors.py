@@ -37,7 +37,9 @@ def _explained(error: Exception, doing: str, *, own_choice: bool, chosen_ports: 
         return explain(str(error.explanation or error), doing, own_choice=own_choice, chosen_ports=chosen_ports)
     if isinstance(error, Timeout):
         return DeadlineError(
-            f"the engine gave no answer in time: {doing}", hint="look at its load and its log, then try again"
+            f"the engine gave no answer in time: {doing}",
+            hint="look at its load and its log, then try again",
+            code="LAB-HOST-006",
         )
     if isinstance(error, NoConnection | DockerException | RequestException | OSError):
         return unreachable(error)
@@ -53,10 +55,15 @@ def unreachable(error: BaseException) -> HostError:
             "no permission to use the container engine",
             details=[str(error)],
             hint="sudo usermod -aG docker $USER, then log in again",
+            code="LAB-HOST-003",
         )
     if any(isinstance(each, TimeoutError) for each in chain) or "timed out" in text.lower():
-        return HostError("the container engine does not answer", details=[str(error)], hint="labctl doctor")
-    return HostError("the container engine is not running", details=[str(error)], hint="labctl doctor --fix")
+        return HostError(
+            "the container engine does not answer", details=[str(error)], hint="labctl doctor", code="LAB-HOST-002"
+        )
+    return HostError(
+        "the container engine is not running", details=[str(error)], hint="labctl doctor --fix", code="LAB-HOST-002"
+    )
 
 
 def explain(
@@ -67,7 +74,7 @@ def explain(
     for pattern, make in _RULES:
         if found := re.search(pattern, text, re.IGNORECASE):
             return make(_Complaint(text, doing, own_choice, chosen_ports, tuple(each or "" for each in found.groups())))
-    return LabctlError(f"the engine failed to {doing}", details=[text])
+    return LabctlError(f"the engine failed to {doing}", details=[text], code="LAB-HOST-006")
 
 
 def foreign(kind: str, name: str, owner: str | None = None) -> ConflictError:
@@ -79,6 +86,7 @@ def foreign(kind: str, name: str, owner: str | None = None) -> ConflictError:
         retry=False,
         details=["it is left as it is"],
         hint=f"rename the lab, or remove it: docker {'' if kind == 'container' else kind + ' '}rm {name}",
+        code="LAB-HOST-008",
     )
 
 
@@ -108,6 +116,7 @@ def _port(said: _Complaint) -> LabctlError:
         retry=place is not None and int(place[2]) in said.chosen_ports,
         details=[said.text],
         hint=f"sudo ss -ltnup 'sport = :{place[2]}' shows by whom" if place else "sudo ss -ltnup shows by whom",
+        code="LAB-NET-004",
     )
 
 
@@ -120,6 +129,7 @@ def _subnet(said: _Complaint) -> LabctlError:
         retry=said.own_choice,
         details=[said.text],
         hint="give the network another `subnet`, or leave it out to have a free one chosen",
+        code="LAB-NET-002",
     )
 
 
@@ -130,6 +140,7 @@ def _address(said: _Complaint) -> LabctlError:
         retry=False,
         details=[said.text],
         hint="docker network inspect shows which container has it",
+        code="LAB-NET-006",
     )
 
 
@@ -138,6 +149,7 @@ def _disk_full(said: _Complaint) -> LabctlError:
         "the disk of the container engine is full",
         details=[said.text],
         hint="labctl box prune and docker system df show and free space",
+        code="LAB-HOST-005",
     )
 
 
@@ -146,6 +158,7 @@ def _no_registry(said: _Complaint) -> LabctlError:
         "the image registry cannot be reached from this host",
         details=[said.text],
         hint="docker load it from a file, or check network and proxy of the engine",
+        code="LAB-IMG-003",
     )
 
 
@@ -154,6 +167,7 @@ def _no_image(said: _Complaint) -> LabctlError:
         f"image not found: {said.doing}",
         details=[said.text],
         hint="check its name and tag, or docker login if it is private",
+        code="LAB-IMG-002",
     )
 
 
@@ -162,12 +176,13 @@ def _capability(said: _Complaint) -> LabctlError:
         "this host's engine cannot give a capability that the node asks for",
         details=[said.text],
         hint="take it out of the node's `capabilities`",
+        code="LAB-HOST-007",
     )
 
 
 def _said(message: str, hint: str) -> _Make:
     def make(said: _Complaint) -> LabctlError:
-        return LabctlError(message.format(*said.groups), details=[said.text], hint=hint)
+        return LabctlError(message.format(*said.groups), details=[said.text], hint=hint, code="LAB-HOST-006")
 
     return make
 
@@ -219,5 +234,7 @@ def socket_problem(path: Path) -> HostError | None:
     except PermissionError as error:
         return unreachable(error)
     except OSError as error:
-        return HostError("the container engine is not running", details=[str(error)], hint="labctl doctor --fix")
+        return HostError(
+            "the container engine is not running", details=[str(error)], hint="labctl doctor --fix", code="LAB-HOST-002"
+        )
     return None

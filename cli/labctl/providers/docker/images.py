@@ -72,6 +72,7 @@ def remove(engine: Engine, tag: str) -> None:
                     retry=False,
                     details=[str(error.explanation)],
                     hint="take down the labs that use it",
+                    code="LAB-IMG-004",
                 ) from error
             if error.status_code != 404:
                 raise
@@ -149,6 +150,7 @@ def _pull(engine: Engine, image: str, on_line: Line | None, *, first: float) -> 
                     f"the image registry did not answer within {first:g} s",
                     details=[f"wanted: {image}"],
                     hint="docker load it from a file, or check network and proxy of the engine",
+                    code="LAB-IMG-003",
                 ) from error
     except LabctlError as error:
         if error.hint and image in str(error):
@@ -161,7 +163,9 @@ def _pull(engine: Engine, image: str, on_line: Line | None, *, first: float) -> 
 
 def _bake(engine: Engine, image: BakedImage, base: BaseImage, trust: Trust, on_line: Line | None) -> None:
     if not present(engine, base.tag):
-        raise LabctlError(f"the base image {base.tag} is not there", hint=f"labctl box build {base.box}")
+        raise LabctlError(
+            f"the base image {base.tag} is not there", hint=f"labctl box build {base.box}", code="LAB-IMG-002"
+        )
     _build(engine, image.tag, image.context, labels.of_image("image", base.box), trust, on_line)
 
 

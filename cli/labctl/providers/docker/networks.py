@@ -43,6 +43,7 @@ def create(engine: Engine, network: DesiredNetwork, desired: Desired) -> None:
                     f"network {network.name} is there with another subnet",
                     details=[str(known["IPAM"]["Config"])],
                     hint="labctl up plans again with it",
+                    code="LAB-NET-007",
                 ) from error
 
 
@@ -73,6 +74,7 @@ def remove(engine: Engine, network: DesiredNetwork | ObservedNetwork, lab: str |
                         hint=f"docker network disconnect -f {network.engine_name} {users[0]}"
                         if users
                         else f"restart the engine, then: docker network rm {network.engine_name}",
+                        code="LAB-NET-007",
                     ) from error
                 time.sleep(pause)
             else:

@@ -268,6 +268,7 @@ def _create(engine: Engine, node: DesiredNode, config: dict[str, Any]) -> str | 
                     taken=f"container {node.engine_name}",
                     retry=True,
                     hint="labctl up",
+                    code="LAB-NODE-007",
                 ) from error
             return None
     raise ConflictError(
@@ -275,6 +276,7 @@ def _create(engine: Engine, node: DesiredNode, config: dict[str, Any]) -> str | 
         taken=f"container {node.engine_name}",
         retry=True,
         hint="labctl up",
+        code="LAB-NODE-007",
     )
 
 
@@ -292,7 +294,9 @@ def _discard(engine: Engine, container: str) -> None:
         else:
             return
         if time.monotonic() > end:
-            raise DeadlineError(f"container {container[:12]} was not removed within 30 s", hint="labctl down again")
+            raise DeadlineError(
+                f"container {container[:12]} was not removed within 30 s", hint="labctl down again", code="LAB-HOST-006"
+            )
         time.sleep(0.1)
 
 

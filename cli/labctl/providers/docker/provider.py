@@ -253,10 +253,12 @@ def _refuse_unreachable(engine: Reader) -> None:
             "a rootless engine keeps its nodes behind a network of its own, where labctl cannot reach their addresses",
             details=[f"its socket: {engine.socket_path}"],
             hint="use the system's engine: unset DOCKER_HOST, docker context use default",
+            code="LAB-HOST-004",
         )
     if "Docker Desktop" in str((engine.server.get("Platform") or {}).get("Name")):
         raise HostError(
             "Docker Desktop keeps its nodes in a virtual machine, where labctl cannot reach their addresses",
             details=[f"its socket: {engine.socket_path}"],
             hint="use a Linux host's own engine: labctl doctor --fix",
+            code="LAB-HOST-004",
         )

@@ -96,7 +96,9 @@ class Reader:
                 yield connections
             except TimeoutError as error:
                 raise DeadlineError(
-                    f"the engine gave no answer in time: {doing}", hint="look at its load and its log, then try again"
+                    f"the engine gave no answer in time: {doing}",
+                    hint="look at its load and its log, then try again",
+                    code="LAB-HOST-006",
                 ) from error
             except (OSError, HTTPException, ValueError) as error:
                 raise unreachable(error) from error

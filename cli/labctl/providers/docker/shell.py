@@ -76,6 +76,7 @@ class DockerShell:
                 f"a command in node {self._node} did not end within {timeout:g} s",
                 details=[" ".join(command)[:200], *_last_lines(output[1], output[2])],
                 hint="give it more time, or see what it waits for: labctl exec",
+                code="LAB-WAIT-003",
             ) from None
         except BaseException:
             self._kill(created, mark)
@@ -106,9 +107,9 @@ class DockerShell:
                 if file is not None:
                     return file.read()
                 if member is None or not member.issym():
-                    raise NotFoundError(f"{path} in node {self._node} is not a file")
+                    raise NotFoundError(f"{path} in node {self._node} is not a file", code="LAB-COPY-001")
                 path = os.path.normpath(os.path.join(os.path.dirname(path), member.linkname))
-        raise NotFoundError(f"there is no file {path} in node {self._node}")
+        raise NotFoundError(f"there is no file {path} in node {self._node}", code="LAB-COPY-001")
 
     # ------------------------------------------------------------ exec
 
@@ -128,6 +129,7 @@ class DockerShell:
                         f"node {self._node} is not running",
                         details=[str(error.explanation)],
                         hint=f"labctl start {self._node}",
+                        code="LAB-NODE-001",
                     ) from error
                 raise
         return str(made["Id"])
@@ -149,6 +151,7 @@ class DockerShell:
         raise LabctlError(
             f"a command in node {self._node} closed its output and goes on",
             hint="let it run in the background with its output elsewhere, or as a service",
+            code="LAB-RUN-002",
         )
 
     def _kill(self, created: str, mark: str) -> None:

@@ -61,7 +61,7 @@ class Stream:
         head, _, rest = bytes(data).partition(b"\r\n\r\n")
         status = head.split(b" ", 2)[1:2]
         if status not in ([b"101"], [b"200"]):
-            raise LabctlError(_reason(head, rest))
+            raise LabctlError(_reason(head, rest), code="LAB-HOST-006")
         return bytearray(rest)
 
     def frames(

@@ -36,5 +36,6 @@ def remove(engine: Engine, volume: DesiredVolume | ObservedVolume) -> None:
                     f"volume {volume.name} is still in use",
                     details=[str(error.explanation)],
                     hint=f"docker ps -a --filter volume={volume.engine_name} shows by whom",
+                    code="LAB-VOL-001",
                 ) from error
             raise
