@@ -11,7 +11,7 @@ from labctl.errors import ChecksFailedError, NotFoundError
 if TYPE_CHECKING:
     from labctl.api import RunningLab
     from labctl.checks import CheckResult
-    from labctl.documents.model import ChecksDocument
+    from labctl.documents.verdicts import ChecksDocument
     from labctl.model.lab import Check, Lab
 
 
@@ -39,7 +39,7 @@ def try_all(running: RunningLab, checks: Sequence[Check], *, deadline: float | N
 
 def document(lab: str, results: Sequence[CheckResult]) -> ChecksDocument:
     """The results as data."""
-    from labctl.documents.model import CheckDocument, ChecksDocument
+    from labctl.documents.verdicts import CheckDocument, ChecksDocument
 
     return ChecksDocument(
         lab=lab,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from labctl.documents.model import ConditionDocument, ReasonDocument, WhyDocument
+from labctl.documents.verdicts import ConditionDocument, ReasonDocument, WhyDocument
 from labctl.errors import LabctlError
 
 if TYPE_CHECKING:

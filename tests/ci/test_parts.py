@@ -19,8 +19,8 @@ from labctl.ci.interrupts import Interrupts, Stopped
 from labctl.ci.unique import apart, renamed
 from labctl.ci.verdict import of_up, verdict
 from labctl.documents.junit import junit
-from labctl.documents.model import CheckDocument, PhaseDocument, PipelineDocument
 from labctl.documents.report import Page, headline, html, markdown
+from labctl.documents.verdicts import CheckDocument, PhaseDocument, PipelineDocument
 from labctl.errors import InvalidLabError, UsageError
 from labctl.events import PlanReady, StepOutput
 from labctl.plan.model import Observed

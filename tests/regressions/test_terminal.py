@@ -13,7 +13,7 @@ from labctl.app import _guarded, build
 from labctl.commands.lab import _print_up
 from labctl.commands.options import OutputFormat
 from labctl.commands.session import Session
-from labctl.documents.model import CheckDocument, ChecksDocument
+from labctl.documents.verdicts import CheckDocument, ChecksDocument
 from labctl.errors import ChecksFailedError, HostError
 from labctl.events import Notice
 from labctl.lifecycle import Up

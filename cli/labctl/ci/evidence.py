@@ -22,7 +22,7 @@ from labctl.events import Event, PlanReady
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab
-    from labctl.documents.model import PipelineDocument
+    from labctl.documents.verdicts import PipelineDocument
     from labctl.model.lab import Lab
     from labctl.plan.model import ObservedNode
 

@@ -13,7 +13,7 @@ from labctl import api
 from labctl.ci.evidence import Report
 from labctl.ci.interrupts import Interrupts, Stopped
 from labctl.ci.verdict import of_up, verdict
-from labctl.documents.model import CheckDocument, PhaseDocument, PipelineDocument
+from labctl.documents.verdicts import CheckDocument, PhaseDocument, PipelineDocument
 from labctl.errors import BusyError, DeadlineError, ExitCode, LabctlError
 from labctl.events import Emit, Notice
 from labctl.lab import LabDirectory, home

@@ -28,7 +28,7 @@ from labctl.errors import LabctlError, UsageError
 if TYPE_CHECKING:
     from labctl.ci.evidence import Report
     from labctl.commands.session import Session
-    from labctl.documents.model import PipelineDocument
+    from labctl.documents.verdicts import PipelineDocument
     from labctl.source.load import Loaded
 
 
@@ -179,8 +179,8 @@ def _write(document: PipelineDocument, report: Report, junit: Path | None) -> No
 
 
 def _tell(document: PipelineDocument, report: Report, output: OutputFormat, *, quiet: bool) -> None:
-    from labctl.documents.model import ChecksDocument
     from labctl.documents.report import headline
+    from labctl.documents.verdicts import ChecksDocument
     from labctl.ui.checks import print_checks
     from labctl.ui.errors import print_error
     from labctl.ui.show import show

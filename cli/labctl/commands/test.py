@@ -15,7 +15,7 @@ from labctl.errors import LabctlError
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab
-    from labctl.documents.model import ChecksDocument, PipelineDocument
+    from labctl.documents.verdicts import ChecksDocument, PipelineDocument
     from labctl.model.lab import Lab
 
 

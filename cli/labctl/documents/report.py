@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
 
-from labctl.documents.model import CheckDocument, PhaseDocument, PipelineDocument
+from labctl.documents.verdicts import CheckDocument, PhaseDocument, PipelineDocument
 
 _MARKS: Mapping[str, str] = MappingProxyType({"passed": "✅", "failed": "❌", "skipped": "⏭️"})
 

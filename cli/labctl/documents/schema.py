@@ -7,7 +7,7 @@ import inspect
 import json
 from typing import Any
 
-from labctl.documents import model
+from labctl.documents import model, verdicts
 from labctl.documents.model import Document
 
 
@@ -16,10 +16,11 @@ def schema() -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     generated: dict[str, Any] = TypeAdapter(Document).json_schema(mode="serialization")
+    classes = {**vars(verdicts), **vars(model)}
     for name, definition in generated["$defs"].items():
         definition["additionalProperties"] = False
-        definition["required"] = [field.name for field in dataclasses.fields(getattr(model, name))]
-        definition["description"] = inspect.cleandoc(getattr(model, name).__doc__ or "").replace("\n", " ")
+        definition["required"] = [field.name for field in dataclasses.fields(classes[name])]
+        definition["description"] = inspect.cleandoc(classes[name].__doc__ or "").replace("\n", " ")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "labctl documents",

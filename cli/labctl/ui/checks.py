@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from labctl.documents.model import ChecksDocument
+from labctl.documents.verdicts import ChecksDocument
 from labctl.ui.tables import print_table
 
 _STYLES: Mapping[str, str] = MappingProxyType({"passed": "green", "failed": "bold red", "skipped": "yellow"})

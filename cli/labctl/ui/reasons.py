@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from labctl.documents.model import WhyDocument
+from labctl.documents.verdicts import WhyDocument
 from labctl.ui.colour import Ink
 from labctl.ui.words import clean
 
