@@ -167,6 +167,8 @@ LAB-RUN-003 A user cannot log in by ssh
   Only `lab` and users with `ssh_keys` in the file can.
 LAB-RUN-004 This host has no ssh client
   `sudo apt install openssh-client`; `labctl exec` works without.
+LAB-RUN-005 A command in a node ended with another exit code than 0
+  Its last lines are shown. In Python, `run(…, check=False)` returns the result instead.
 LAB-COPY-001 What is to be copied is not there
   Look at the path: in a node it begins with `NODE:`.
 LAB-COPY-002 A file cannot be copied
