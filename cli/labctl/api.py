@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
-from labctl.plan.model import GATEWAY, DesiredNode, Observed, ObservedLab, ObservedNode
+from labctl.plan.model import GATEWAY, KEEPER, DesiredNode, Observed, ObservedLab, ObservedNode
 from labctl.source.discover import NoLabFileError, discover
 
 if TYPE_CHECKING:
+    from labctl.documents.stored import UseDocument
     from labctl.model.lab import Lab
     from labctl.providers.base import Provider, Shell
     from labctl.source.load import Loaded
@@ -172,7 +173,7 @@ class RunningLab:
         """Every name that stands for nodes: a node's own, and a group's for all its copies."""
         names: dict[str, list[str]] = {}
         for node in self.observed.nodes.values():
-            if node.name != GATEWAY:
+            if node.role == "node":
                 names.setdefault(node.name, []).append(node.name)
                 if node.group and node.group != node.name:
                     names.setdefault(node.group, []).append(node.name)
@@ -193,7 +194,7 @@ class RunningLab:
     def nodes(self, names: Sequence[str] = ()) -> list[ObservedNode]:
         """The named nodes, each once, a group's name standing for its copies; all nodes when none is named."""
         if not names:
-            return [node for node in self.observed.nodes.values() if node.name != GATEWAY]
+            return [node for node in self.observed.nodes.values() if node.role == "node"]
         found: dict[str, ObservedNode] = {}
         for name in names:
             if name not in self.groups:
@@ -223,6 +224,17 @@ class RunningLab:
         journal = self.directory.journal() or {}
         nodes = self.observed.nodes.values()
         return [node.name for node in nodes if node.id in journal and not journal[node.id].content]
+
+    @cached_property
+    def uses(self) -> dict[str, list[UseDocument]]:
+        """The served volumes that each node has, as the keeper says; a lab without them asks for nothing."""
+        keeper = self.observed.nodes.get(KEEPER)
+        if keeper is None:
+            return {}
+        from labctl import sharing
+        from labctl.documents.storage import uses
+
+        return uses(self.observed, sharing.keeping(self.provider, keeper), sharing.state(self.provider, keeper))
 
     @property
     def gateway_port(self) -> int | None:

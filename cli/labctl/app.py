@@ -26,6 +26,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ps": "view",
             "inspect": "view",
             "why": "why",
+            "volume": "volume",
             "ls": "view",
             "test": "test",
             "ci": "ci",

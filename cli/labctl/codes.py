@@ -130,7 +130,11 @@ LAB-NET-007 A network of the lab is not as it was made
 LAB-NET-008 A port of a node does not answer
   Nothing listens there, or only on the node's own 127.0.0.1.
 LAB-VOL-001 A volume is still in use
-  A container that is not of this lab uses it.
+  The message names by whom: take it out of the lab file and run `labctl up`, or see what container of others has it.
+LAB-VOL-002 What a volume holds does not fit what is asked of it
+  A volume does not shrink and does not change its type. Keep it, or give its data up: `labctl volume remove`.
+LAB-VOL-003 A volume is not mounted where it belongs
+  The message names the layer that refuses. `labctl status --storage` shows how all stand.
 LAB-IMG-001 An image could not be made
   The builder's last lines are shown; `labctl up -v` shows all.
 LAB-IMG-002 An image is not there

@@ -185,6 +185,23 @@ class LabDirectory:
         token: str = known[key]
         return token
 
+    def chap(self, logins: Iterable[str]) -> dict[str, str]:
+        """The CHAP secret of each login (``TARGET/INITIATOR``), made and kept when it is new: 16 characters."""
+        known = self._read(self._secrets)
+        kept = known.get("chap")
+        kept = kept if isinstance(kept, dict) else {}
+        new = {login: secrets.token_urlsafe(12) for login in logins if not isinstance(kept.get(login), str)}
+        if new:
+            known["chap"] = kept | new
+            _private_directory(self.path)
+            _write(self._secrets, json.dumps(known))
+        return {login: (kept | new)[login] for login in logins}
+
+    def has_chap(self, logins: Iterable[str]) -> bool:
+        """Whether the secrets of all these logins are there."""
+        kept = self._read(self._secrets).get("chap")
+        return all(isinstance(kept, dict) and isinstance(kept.get(login), str) for login in logins)
+
     # ------------------------------------------------------------ journal
 
     def journal(self) -> dict[str, Put] | None:

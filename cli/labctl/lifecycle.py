@@ -20,7 +20,7 @@ from labctl.errors import (
 )
 from labctl.events import Emit, Notice, PlanReady
 from labctl.lab import LabDirectory, home
-from labctl.plan.model import GATEWAY, Observed, ObservedNode, Plan, Step, Verb
+from labctl.plan.model import GATEWAY, KEEPER, STORAGE, Observed, ObservedNode, Plan, Step, Verb
 from labctl.plan.steps import node_ref, plan_down
 from labctl.planning import Planned, plan, refuse_unbuilt
 
@@ -114,6 +114,11 @@ def up(
             planned = plan(lab, provider, directory, nodes, avoid)
             work = Work(lab, planned, provider, directory, host_trust(), end)
             emit(PlanReady(lab.name, tuple((s.id, s.verb, s.ref, s.because) for s in planned.plan.steps)))
+            if any(volume.size for volume in planned.desired.volumes.values()):
+                from labctl import sharing
+
+                for warning in sharing.oversized(provider, planned.plan):
+                    emit(Notice(warning, "warning"))
             if any(step.destroys for step in planned.plan.steps):
                 confirm(planned.plan)
             directory.remember_source([str(file) for file in files], str(lab.directory))
@@ -163,7 +168,7 @@ def down(
             observed = _retaining(observed, retained())
         steps = plan_down(observed, volumes=volumes)
         emit(PlanReady(name, tuple((s.id, s.verb, s.ref, s.because) for s in steps.steps)))
-        outcome = execute(steps, lambda step, _: take_down(step, provider), emit)
+        outcome = execute(steps, lambda step, _: take_down(step, provider, observed), emit)
         kept = tuple(name for name in sorted(observed.volumes) if f"remove volume/{name}" not in outcome.done)
         if not outcome.failed and not outcome.skipped:
             if observed.expires is not None:
@@ -175,10 +180,18 @@ def down(
 def stop(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -> Outcome:
     """Stop nodes (all when none is named), each killed after `timeout` seconds."""
     running = [node for node in lab.nodes(names) if node.state in ("running", "paused", "restarting")]
-    steps = tuple(Step(Verb.STOP, node_ref(node.name), "asked for", node) for node in running)
+    steps = tuple(
+        Step(Verb.STOP, node_ref(node.name), "asked for", node, _consumers_first(node, running, lab.observed))
+        for node in running
+    )
+    shares = KEEPER in lab.observed.nodes
 
     def act(step: Step, _: Callable[[str], None]) -> None:
         assert isinstance(step.target, ObservedNode)
+        if shares:
+            from labctl import sharing
+
+            sharing.release(lab.provider, lab.observed, [step.target.name])
         lab.provider.stop(step.target, timeout=timeout)
 
     with lab.directory.lock():
@@ -216,7 +229,16 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
         box = node.kind == "box"
         probes = features.probes(has_desktop=node.desktop is not None) if box else ()
         address = next(iter(node.addresses.values()), None)
+        began = time.time()
         ready(Subject(node.name, address, probes, health=True, may_end=not box), waiting, fresh=True)
+        keeper = lab.observed.nodes.get(KEEPER)
+        if keeper is not None:
+            from labctl import sharing
+
+            wanted = sharing.Wanted.kept(node.name, sharing.keeping(lab.provider, keeper))
+            sharing.wait_mounted(
+                wanted, lambda: sharing.state(lab.provider, keeper), end=end, stop=waiting.stop, since=began
+            )
 
     with lab.directory.lock():
         return execute(Plan(lab.name, (*started, *verified)), act, emit, stop=waiting.stop)
@@ -247,6 +269,14 @@ def _lease(lab: Lab, provider: Provider, expires: float | None, ttl: float | Non
     wanted = lab.ttl if ttl is None else ttl
     if wanted is not None and (ttl is not None or expires is None or expires <= now):
         provider.give_lease(lab.name, expires=now + wanted, directory=str(lab.directory), owner=owner())
+
+
+def _consumers_first(node: ObservedNode, others: Sequence[ObservedNode], observed: Observed) -> frozenset[str]:
+    """The stops that come before that of `node`: of those who mount what it serves."""
+    if KEEPER not in observed.nodes or not any(observed.volumes[v].type != "local" for v in node.volumes):
+        return frozenset()
+    users = (each for each in others if f"{STORAGE}{each.name}" in observed.nodes and each.name != node.name)
+    return frozenset(f"{Verb.STOP} {node_ref(each.name)}" for each in users)
 
 
 def _retaining(observed: Observed, names: Collection[str]) -> Observed:

@@ -46,7 +46,7 @@ def plan(
     observed = _avoiding(observed, avoid)
     whole = replace(desired(lab, makings, observed), owner=owner())
     wanted = restrict(whole, _expand(lab, names)) if names else whole
-    observed = _remembered(observed, wanted, directory)
+    observed = _remembered(lab, observed, wanted, directory)
     return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
 
 
@@ -73,6 +73,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
     from labctl.source.boxes import base_image, box, default_box
 
     trust = host_trust()
+    served = _served(lab)
     made: dict[object, Making] = {}
     makings: dict[str, Making] = {}
     for name, node in lab.nodes.items():
@@ -82,18 +83,39 @@ def _makings(lab: Lab) -> dict[str, Making]:
             makings[name] = Making(BakedImage(node.image))
             continue
         assert node.box is not None
-        key = (node.box, node.packages, node.desktop and node.desktop.wm)
+        serves = served.get(name, frozenset())
+        key = (node.box, node.packages, node.desktop and node.desktop.wm, serves)
         if key not in made:
-            recipe = features.recipe(node)
+            recipe = features.recipe(node, serves=serves)
             made[key] = Making(bake(base_image(box(node.box)), recipe, trust), recipe)
         makings[name] = made[key]
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
         recipe = features.gateway_recipe()
         makings[GATEWAY] = Making(bake_gateway(base_image(default_box()), recipe, trust), recipe)
+    if served:
+        from labctl.plan.desired import STORAGES
+        from labctl.plan.storage import uses
+
+        if uses(lab, makings):
+            from labctl.features.storage import recipe as storage_recipe
+            from labctl.render.container import bake_storage
+
+            recipe = storage_recipe()
+            makings[STORAGES] = Making(bake_storage(base_image(default_box()), recipe, trust), recipe)
     return makings
 
 
-def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) -> Observed:
+def _served(lab: Lab) -> dict[str, frozenset[str]]:
+    """What each server serves; empty, and nothing loaded, for a lab without shared storage."""
+    servers = {volume.server for volume in lab.volumes.values() if volume.server is not None}
+    if not servers:
+        return {}
+    from labctl.plan.storage import kinds
+
+    return {server: kinds(lab, server) for server in servers}
+
+
+def _remembered(lab: Lab, observed: Observed, wanted: Desired, directory: LabDirectory) -> Observed:
     """`observed` with what was last put into each node: the journal's word, since labels cannot change.
 
     What is configured inside counts only when the journal says that it was finished. A node whose secrets are lost is
@@ -104,6 +126,7 @@ def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) ->
     screens |= {name for name, node in observed.nodes.items() if node.desktop}
     bare = directory.without_secrets([PAGE, *screens])
     rekeyed = not directory.has_key
+    unlocked = _without_chap(lab, wanted, directory)
     nodes = {}
     for name, node in observed.nodes.items():
         known = None if journal is None else journal.get(node.id)
@@ -113,10 +136,21 @@ def _remembered(observed: Observed, wanted: Desired, directory: LabDirectory) ->
             node = replace(node, content=known.content, packages=node.packages | {*known.packages})
         elif target is not None and needs_configuring(target):
             node = replace(node, content="")
-        if lost and node.kind == "box":
+        if (lost and node.role in ("node", "gateway") and node.kind == "box") or name in unlocked:
             node = replace(node, content="")
         nodes[name] = node
     return replace(observed, nodes=nodes)
+
+
+def _without_chap(lab: Lab, wanted: Desired, directory: LabDirectory) -> set[str]:
+    """The servers, and the containers that log in to them, when secrets of logins are lost: all get new ones."""
+    if not any(volume.type == "iscsi" for volume in lab.volumes.values()):
+        return set()
+    from labctl.plan.storage import logins, uses
+
+    if directory.has_chap(logins(uses(lab, wanted.nodes))):
+        return set()
+    return {name for name, node in wanted.nodes.items() if node.role == "storage" or node.serves}
 
 
 def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
@@ -172,19 +206,18 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
     """What would leave a lab without a part it counts on is refused before anything starts."""
     nodes = [lab.nodes[name] for name in (_expand(lab, names) if names else lab.nodes)]
     machines = [node.name for node in nodes if node.provider == "vagrant"]
-    shared = sorted(
-        {
-            volume
-            for node in nodes
-            for volume in (*(m.volume for m in node.mounts), *(d.volume for d in node.devices))
-            if volume is not None and lab.volumes[volume].type != "local"
-        }
-    )
+    served = {
+        volume
+        for node in nodes
+        for volume in (*(m.volume for m in node.mounts), *(d.volume for d in node.devices))
+        if volume is not None and lab.volumes[volume].type != "local"
+    }
+    apart = sorted(v for v in served if lab.nodes[lab.volumes[v].server or ""].provider == "vagrant")
     reasons = []
     if machines:
         reasons.append(f"virtual machines ({', '.join(machines)})")
-    if shared:
-        reasons.append(f"NFS and iSCSI volumes ({', '.join(shared)})")
+    if apart:
+        reasons.append(f"volumes that virtual machines serve ({', '.join(apart)})")
     if reasons:
         raise HostError(
             f"this version of labctl does not run {' or '.join(reasons)} yet",

@@ -70,6 +70,8 @@ class Subject:
     """It is somebody else's image: ending with exit code 0 is as good as running."""
     patience: float = 60.0
     """Seconds for which a node that was just changed may still be called unhealthy for what it was before."""
+    then: Callable[[float], None] | None = None
+    """What else has to hold, waited for at last; what was said of it before that time (epoch) does not count."""
 
     @classmethod
     def of(cls, node: DesiredNode) -> Subject:
@@ -112,6 +114,7 @@ def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = Fal
     for, `NotReadyError` when the node ended or restarts again and again.
     """
     waiting = replace(waiting, since=time.monotonic())
+    began = time.time()
     if completed:
         _completed(node, waiting)
         return
@@ -119,6 +122,8 @@ def ready(node: Subject, waiting: Waiting, *, fresh: bool, completed: bool = Fal
         _probe(node, probe, waiting, fresh=fresh)
     if node.health:
         _healthy(node, waiting, patience=node.patience if fresh else min(node.patience, RECHECK))
+    if node.then is not None:
+        node.then(began if fresh else 0.0)
 
 
 def answers(address: IPv4Address, probe: Probe, timeout: float, *, greeting: bool) -> bool:

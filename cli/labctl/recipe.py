@@ -64,7 +64,8 @@ class Recipe:
 
     `packages`, `files`, `build` (shell lines run as root, after packages and files) and `services` are the same for
     all nodes that have the feature: they are baked into the image or box. `capabilities` are Linux capabilities that a
-    container needs beyond the engine's default set. `prepare` are shell lines run before the packages are installed;
+    container needs beyond the engine's default set, `seccomp` the profile (JSON) that it needs instead of the engine's
+    default. `prepare` are shell lines run before the packages are installed;
     `requested` are the lab file's own packages, installed after those of the features.
     """
 
@@ -76,6 +77,7 @@ class Recipe:
     capabilities: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
     requested: tuple[str, ...] = ()
+    seccomp: str = field(default="", repr=False)
 
     def __add__(self, other: Recipe) -> Recipe:
         return Recipe(
@@ -87,6 +89,7 @@ class Recipe:
             capabilities=_join(self.capabilities, other.capabilities),
             prepare=_join(self.prepare, other.prepare),
             requested=_join(self.requested, other.requested),
+            seccomp=other.seccomp or self.seccomp,
         )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from labctl.model.lab import Lab
     from labctl.planning import Planned
     from labctl.providers.base import Provider
+    from labctl.sharing import Sharing
 
 HOST_KEY_PATIENCE = 3.0
 """Seconds for nodes that were started and not waited for to say their host keys."""
@@ -43,8 +44,8 @@ HOST_KEY_PATIENCE = 3.0
 CONFIGURE_TIMEOUT = 1800.0
 """Seconds that packages, users, run steps and services of one node may take together."""
 
-NO_PACKAGES = 3
-"""Exit code of `apply` when it failed before the packages of the lab file were there."""
+NO_PACKAGES, NO_MOUNTS = 3, 4
+"""Exit codes of `apply`: the packages of the lab file are not there; a volume was not mounted in time."""
 
 SETTLE_TIMEOUT = 60.0
 """Seconds for a node to say whether its services stay up; it gives them 30."""
@@ -92,11 +93,11 @@ class Work:
                 self.configure(target, line)
             case Verb.VERIFY:
                 assert isinstance(target, DesiredNode)
-                ready(Subject.of(target), self.waiting(), fresh=True, completed=self.is_one_shot(target))
+                ready(self.subject(target), self.waiting(), fresh=True, completed=self.is_one_shot(target))
                 if target.name not in self.host_keys and _is_box(target):
                     self.learn_host_key(target)
             case Verb.REMOVE | Verb.STOP:
-                take_down(step, self.provider)
+                take_down(step, self.provider, self.planned.observed)
 
     def check(self) -> None:
         """Raise `Interrupted` when this run is to end."""
@@ -109,7 +110,7 @@ class Work:
 
         box = _is_box(node)
         facts = self.facts(node) if box else None
-        seed = self.seed(node) if facts is None else features.first_seed(node.node, facts)
+        seed = self.seed(node) if facts is None else (*features.first_seed(node.node, facts), *self.shared_seed(node))
         identity = {} if facts is None else features.identity(facts)
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
 
@@ -125,6 +126,8 @@ class Work:
             result = shell.run(("/usr/lib/lab/apply",), timeout=left, on_line=line, check=self.check)
             if result.code != NO_PACKAGES:
                 self.installed.add(node.name)
+            if result.code == NO_MOUNTS:
+                raise self.sharing.lacking(node)
             if result.code != 0:
                 tail = (result.stdout + result.stderr).decode(errors="replace").splitlines()[-12:]
                 raise LabctlError(
@@ -170,9 +173,11 @@ class Work:
 
         if node.role == "gateway":
             return self.gateway_seed()
+        if node.role in ("storage", "keeper"):
+            return self.shared_seed(node)
         if node.node.image is not None:
-            return features.image_seed(node.node)
-        return features.seed(node.node, self.facts(node))
+            return (*features.image_seed(node.node), *self.shared_seed(node))
+        return (*features.seed(node.node, self.facts(node)), *self.shared_seed(node))
 
     def facts(self, node: DesiredNode) -> Facts:
         """What a box is to know of itself and of the lab."""
@@ -198,6 +203,18 @@ class Work:
                 key = features.public_key(self.provider.shell(node).get(f"{features.HOST_KEY}.pub").decode())
             if key is not None:
                 self.host_keys[node.name] = key
+
+    def shared_seed(self, node: DesiredNode) -> tuple[Entry, ...]:
+        """What the node is told of shared storage: nothing, for most."""
+        shares = node.serves or node.mounts or node.raw or node.role != "node"
+        return self.sharing.seed(node) if shares else ()
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """The shared storage of the lab; loaded only where there is some."""
+        from labctl.sharing import Sharing
+
+        return Sharing(self.lab, self.planned.whole, self.provider, self.directory, self._making_secrets)
 
     def prepare(self) -> None:
         """Make the keys that new nodes need, in the background: the engine is busy with the networks meanwhile.
@@ -266,6 +283,13 @@ class Work:
             self.stop,
         )
 
+    def subject(self, node: DesiredNode) -> Subject:
+        """The node to wait for, with the volumes that it mounts."""
+        subject = Subject.of(node)
+        if not (node.mounts or node.raw):
+            return subject
+        return replace(subject, then=self.sharing.mounted(node, end=self.end, stop=self.stop))
+
     def is_one_shot(self, node: DesiredNode) -> bool:
         """Some other node waits for this one to complete."""
         return any(
@@ -277,8 +301,8 @@ class Work:
     def unchanged(self) -> list[Subject]:
         """The nodes that no step of the plan verifies, and that are not over."""
         verified = {step.ref for step in self.planned.plan.steps if step.verb is Verb.VERIFY}
-        nodes = self.planned.desired.nodes.values()
-        return [Subject.of(node) for node in nodes if node_ref(node.name) not in verified]
+        nodes = (node for node in self.planned.desired.nodes.values() if node.role not in ("storage", "keeper"))
+        return [self.subject(node) for node in nodes if node_ref(node.name) not in verified]
 
     # ------------------------------------------------------------ what is kept
 
@@ -346,11 +370,18 @@ def last_words(provider: Provider, node: DesiredNode | ObservedNode) -> list[str
         return []
 
 
-def take_down(step: Step, provider: Provider) -> None:
-    """Remove or stop what the step is about; a node whose data stays is stopped in order first."""
+def take_down(step: Step, provider: Provider, observed: Observed) -> None:
+    """Remove or stop what the step is about; a node whose data stays is stopped in order first.
+
+    `observed` is the lab as it was: what is mounted in it is let go in order.
+    """
     target = step.target
     if isinstance(target, ObservedNode):
-        if step.verb is Verb.STOP or (target.volumes and target.state == "running"):
+        if target.role in ("storage", "keeper"):
+            from labctl import sharing
+
+            sharing.let_go(provider, observed, target)
+        elif step.verb is Verb.STOP or (target.volumes and target.state == "running"):
             provider.stop(target, timeout=10.0)
         if step.verb is Verb.STOP:
             return

@@ -57,7 +57,6 @@ def test_what_is_not_executed_yet_is_said_in_one_line_each(full: Loaded) -> None
     notices = "\n".join(full.notices)
     for words in (
         "virtual machines (provider: vagrant) are not started by this version: db, quorum-1, quorum-2",
-        "nfs and iscsi volumes are not mounted by this version: home, pg, shared-disk",
         "the browser IDE is not started by this version: dev",
         "failure domains cannot be selected in this version: dc-a, dc-b, rack-a1",
         "scenarios are not rehearsed by this version: lose-dc-a",

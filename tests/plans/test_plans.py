@@ -13,9 +13,12 @@ import pytest
 
 from labctl.errors import LabctlError
 from labctl.model.lab import Port
-from labctl.plan.desired import Making, desired
+from labctl.plan.desired import STORAGES, Making, desired
 from labctl.plan.model import (
+    DISK,
     GATEWAY,
+    KEEPER,
+    STORAGE,
     BakedImage,
     BaseImage,
     Desired,
@@ -23,6 +26,7 @@ from labctl.plan.model import (
     ObservedNetwork,
     ObservedNode,
     ObservedVolume,
+    Role,
 )
 from labctl.plan.steps import plan_down, plan_up, restrict
 from labctl.plan.text import render
@@ -52,6 +56,8 @@ def text_of(case: Path, given: dict[str, Any]) -> str:
     }
     if any(node.desktop for node in lab.nodes.values()):
         makings[GATEWAY] = Making(_baked("debian-13", ("gateway",)))
+    if any(volume.type != "local" for volume in lab.volumes.values()):
+        makings[STORAGES] = Making(_baked("debian-13", ("storage",)))
     try:
         wanted = desired(lab, makings, _observed(lab.name, given, None))
         observed = _observed(lab.name, given, wanted)
@@ -79,7 +85,9 @@ def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observ
         for name, each in given.get("networks", {}).items()
     }
     volumes = {
-        name: ObservedVolume(name, f"labctl-{lab}-{name}", each.get("type", "local"), each.get("reclaim", "Retain"))
+        name: ObservedVolume(
+            name, f"labctl-{lab}-{name}", each.get("type", "local"), each.get("reclaim", "Retain"), each.get("size")
+        )
         for name, each in given.get("volumes", {}).items()
     }
     images = given.get("images", [])
@@ -96,6 +104,12 @@ def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observ
     )
 
 
+def _role(name: str) -> Role:
+    if name.startswith((STORAGE, DISK)):
+        return "storage"
+    return "gateway" if name == GATEWAY else "keeper" if name == KEEPER else "node"
+
+
 def _node(name: str, given: dict[str, Any], wanted: Desired | None) -> ObservedNode:
     node = ObservedNode(
         name=name,
@@ -106,7 +120,7 @@ def _node(name: str, given: dict[str, Any], wanted: Desired | None) -> ObservedN
         content="other",
         addresses={net: IPv4Address(address) for net, address in given.pop("addresses", {}).items()},
         ports=tuple(Port(int(inner), int(outer)) for inner, outer in given.pop("ports", {}).items()),
-        role="gateway" if name == GATEWAY else "node",
+        role=_role(name),
     )
     parts = "|".join(given.pop("changed", ["nothing"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from labctl.commands.complete import complete_nodes
 from labctl.commands.options import File, Name, Output, OutputFormat
 
 if TYPE_CHECKING:
+    from labctl.api import RunningLab
     from labctl.model.lab import Lab
     from labctl.plan.model import Observed
 
@@ -23,8 +25,14 @@ def register(app: typer.Typer) -> None:
     app.command("ls")(ls)
 
 
-def status(*, file: File = None, name: Name = None, output: Output = OutputFormat.TABLE) -> None:
-    """Show the lab's nodes: state, health, addresses, ports, desktops.
+def status(
+    *,
+    file: File = None,
+    name: Name = None,
+    storage: Annotated[bool, typer.Option("--storage", help="Show volumes: who serves them, who uses them.")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show the lab's nodes: state, health, addresses, ports, desktops; or its volumes.
 
     Works by name from anywhere, also when the lab file has changed or is gone; nodes that the file has and the host
     has not are shown as missing.
@@ -36,7 +44,11 @@ def status(*, file: File = None, name: Name = None, output: Output = OutputForma
 
     meant, lab = _meant(file, name)
     running = api.open_lab(meant)
-    document = status_document(running.observed, _same(lab, running.observed), unfinished=running.unfinished)
+    if storage:
+        print_volumes(running, output)
+        return
+    same = _same(lab, running.observed)
+    document = status_document(running.observed, same, unfinished=running.unfinished, uses=running.uses)
     found_here = file is None and name is None
     show(document, output, table=lambda: print_status(document, found_here=found_here))
 
@@ -64,7 +76,7 @@ def inspect(
     for each in nodes or [*running.groups, *(lab.nodes if lab else ())]:
         known = lab.groups.get(each) if lab and each not in running.groups else None
         named |= dict.fromkeys(known or [node.name for node in running.nodes([each])])
-    document = inspect_document(running.observed, list(named), lab)
+    document = inspect_document(running.observed, list(named), lab, running.uses)
     show(document, output, table=lambda: print_nodes(document))
 
 
@@ -78,6 +90,21 @@ def ls(*, output: Output = OutputFormat.TABLE) -> None:
 
     document = labs_document(api.labs(sizes=True), lambda lab: memory(lab.containers))
     show(document, output, table=lambda: print_labs(document, now=time.time()))
+
+
+def print_volumes(running: RunningLab, output: OutputFormat, names: Collection[str] = ()) -> None:
+    """Show the volumes of the lab, or those that are named."""
+    from dataclasses import replace
+
+    from labctl import sharing
+    from labctl.documents.storage import storage_document
+    from labctl.ui.show import show
+    from labctl.ui.storage import print_storage
+
+    document = storage_document(running.observed, running.uses, sharing.usage(running.provider, running.observed))
+    if names:
+        document = replace(document, volumes=[volume for volume in document.volumes if volume.name in names])
+    show(document, output, table=lambda: print_storage(document))
 
 
 def _meant(files: list[str] | None, name: str | None) -> tuple[str, Lab | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from labctl.documents.model import (
@@ -23,6 +25,7 @@ from labctl.documents.model import (
     VolumeDocument,
     stamp,
 )
+from labctl.documents.stored import UseDocument
 from labctl.model.lab import Command, Lab, Node, Port
 from labctl.plan.model import Observed, ObservedLab, ObservedNode, Plan
 
@@ -32,10 +35,14 @@ MASK = "********"
 T = TypeVar("T")
 
 
-def node_document(node: ObservedNode) -> NodeDocument:
+Uses = Mapping[str, Sequence[UseDocument]]
+"""The served volumes that each node has, by node."""
+
+
+def node_document(node: ObservedNode, uses: Uses = MappingProxyType({})) -> NodeDocument:
     """The document of an observed node."""
     over = node.state in ("exited", "dead")
-    return NodeDocument(
+    document = NodeDocument(
         name=node.name,
         group=node.group or node.name,
         provider=node.provider,
@@ -48,8 +55,14 @@ def node_document(node: ObservedNode) -> NodeDocument:
         ports=[_port(port) for port in node.ports],
         desktop=node.desktop,
         volumes=list(node.volumes),
+        storage=list(uses.get(node.name, ())),
         created=_stamp(node.created),
     )
+    if not document.storage:
+        return document
+    from labctl.documents.storage import healthy
+
+    return replace(document, health=healthy(document))
 
 
 def missing_document(node: Node) -> NodeDocument:
@@ -67,24 +80,33 @@ def missing_document(node: Node) -> NodeDocument:
         ports=[_port(port) for port in node.ports],
         desktop=f"{node.desktop.width}x{node.desktop.height}" if node.desktop else None,
         volumes=[mount.volume for mount in node.mounts if mount.volume],
+        storage=[],
         created=None,
     )
 
 
-def node_documents(observed: Observed, lab: Lab | None = None) -> list[NodeDocument]:
+def node_documents(observed: Observed, lab: Lab | None = None, uses: Uses = MappingProxyType({})) -> list[NodeDocument]:
     """The lab's nodes, those that `lab` has and the host has not included: in the file's order, then the rest."""
     nodes = {name: node for name, node in observed.nodes.items() if node.role == "node"}
     wanted = lab.nodes if lab is not None else {}
-    first = [node_document(nodes[name]) if name in nodes else missing_document(node) for name, node in wanted.items()]
-    return first + [node_document(nodes[name]) for name in sorted(nodes, key=_natural) if name not in wanted]
+    first = [
+        node_document(nodes[name], uses) if name in nodes else missing_document(node) for name, node in wanted.items()
+    ]
+    return first + [node_document(nodes[name], uses) for name in sorted(nodes, key=_natural) if name not in wanted]
 
 
-def status_document(observed: Observed, lab: Lab | None = None, *, unfinished: Sequence[str] = ()) -> StatusDocument:
+def status_document(
+    observed: Observed,
+    lab: Lab | None = None,
+    *,
+    unfinished: Sequence[str] = (),
+    uses: Uses = MappingProxyType({}),
+) -> StatusDocument:
     """What is there of the lab; with `lab`, what its file has beyond that; `unfinished` nodes are half configured."""
     return StatusDocument(
         lab=observed.lab,
         directories=sorted(observed.directories),
-        nodes=node_documents(observed, lab),
+        nodes=node_documents(observed, lab, uses),
         networks=[
             NetworkDocument(name=network.name, subnet=str(network.subnet), internal=network.internal)
             for network in _sorted(observed.networks)
@@ -105,11 +127,15 @@ def labs_document(
     return LabsDocument(labs=sorted(found, key=lambda summary: _natural(summary.name)))
 
 
-def inspect_document(observed: Observed, names: Sequence[str], lab: Lab | None = None) -> InspectDocument:
+def inspect_document(
+    observed: Observed, names: Sequence[str], lab: Lab | None = None, uses: Uses = MappingProxyType({})
+) -> InspectDocument:
     """The named nodes in full; each is on the host or in `lab`."""
     return InspectDocument(
         lab=observed.lab,
-        nodes=[_inspected(name, observed.nodes.get(name), lab.nodes.get(name) if lab else None) for name in names],
+        nodes=[
+            _inspected(name, observed.nodes.get(name), lab.nodes.get(name) if lab else None, uses) for name in names
+        ],
     )
 
 
@@ -174,9 +200,9 @@ def _summary(lab: ObservedLab, memory: int | None) -> LabSummary:
     )
 
 
-def _inspected(name: str, observed: ObservedNode | None, node: Node | None) -> InspectedNode:
+def _inspected(name: str, observed: ObservedNode | None, node: Node | None, uses: Uses) -> InspectedNode:
     if observed is not None:
-        document = node_document(observed)
+        document = node_document(observed, uses)
     elif node is not None:
         document = missing_document(node)
     else:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from labctl.documents.stored import StorageDocument, UseDocument
+from labctl.documents.stored import StoredVolume as StoredVolume
 from labctl.documents.verdicts import (
     ChecksDocument,
     PipelineDocument,
@@ -32,8 +34,8 @@ class PortDocument:
 class NodeDocument:
     """A node as it is now. `state` is the engine's word, or ``missing`` when the lab file has it and the host has not.
 
-    `health` is null without a healthcheck; `desktop` is the geometry in pixels, null without one; `exit_code` is null
-    while it runs; `created` is null when it is missing.
+    `health` is null without a healthcheck and without served volumes, which have to be there; `desktop` is the geometry
+    in pixels, null without one; `exit_code` is null while it runs; `created` is null when it is missing.
     """
 
     name: str
@@ -48,6 +50,7 @@ class NodeDocument:
     ports: list[PortDocument]
     desktop: str | None
     volumes: list[str]
+    storage: list[UseDocument]
     created: str | None
 
 
@@ -267,6 +270,7 @@ class BoxesDocument:
 
 Document = (
     StatusDocument
+    | StorageDocument
     | LabsDocument
     | BoxesDocument
     | InspectDocument
@@ -293,6 +297,8 @@ def names(document: Document) -> list[str]:
             return [node.name for node in nodes]
         case InspectDocument(nodes=inspected):
             return [node.name for node in inspected]
+        case StorageDocument(volumes=volumes):
+            return [volume.name for volume in volumes]
         case LabsDocument(labs=labs):
             return [lab.name for lab in labs]
         case BoxesDocument(boxes=boxes):

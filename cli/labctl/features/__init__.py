@@ -6,6 +6,8 @@ before its first start, and again when it changed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from labctl.features import base, desktop, ssh
 from labctl.features.base import apply_needed
 from labctl.features.gateway import recipe as gateway_recipe
@@ -30,6 +32,7 @@ __all__ = [
     "public_key",
     "recipe",
     "seed",
+    "server",
 ]
 
 APPLY = "/usr/lib/lab/apply"
@@ -41,12 +44,27 @@ def common() -> Recipe:
     return base.recipe() + ssh.recipe()
 
 
-def recipe(node: Node) -> Recipe:
-    """All features of a box node, joined."""
+def recipe(node: Node, *, serves: Collection[str] = ()) -> Recipe:
+    """All features of a box node, joined. `serves` is what it serves to others: ``nfs``, ``iscsi``."""
     joined = common()
     if node.desktop:
         joined += desktop.recipe(node.desktop)
+    joined += server(serves)
     return joined + Recipe(requested=node.packages)
+
+
+def server(kinds: Collection[str]) -> Recipe:
+    """What a node needs to serve these kinds of volumes; loaded only where there are any."""
+    joined = Recipe()
+    if "nfs" in kinds:
+        from labctl.features import nfs_server
+
+        joined += nfs_server.recipe()
+    if "iscsi" in kinds:
+        from labctl.features import iscsi_target
+
+        joined += iscsi_target.recipe()
+    return joined
 
 
 def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from labctl.errors import KeyPath
 from labctl.model.draft import Draft, absolute
@@ -79,7 +79,25 @@ def volumes(draft: Draft, providers: Mapping[str, NodeSpec]) -> dict[str, Volume
                 draft.add((*path, "path") if spec.path else path, f"{key[1]} on {key[0]} is already volume {first}")
         else:
             found[name] = _iscsi(draft, name, spec, server)
+            _one_secret(draft, found[name], found.values())
     return found
+
+
+def _one_secret(draft: Draft, volume: Volume, others: Iterable[Volume]) -> None:
+    """A server knows one password for each CHAP user, and its disks with one target name are one target."""
+    for other in others:
+        if other is volume or other.type != "iscsi" or other.server != volume.server:
+            continue
+        if volume.chap_user and other.chap_user == volume.chap_user and other.chap_password != volume.chap_password:
+            where = ("volumes", volume.name, "chap", "password")
+            draft.add(where, f"volume {other.name} gives CHAP user {volume.chap_user} another password on this server")
+        if other.name == (volume.target or volume.name) != (other.target or other.name):
+            path: KeyPath = ("volumes", volume.name, "target") if volume.target else ("volumes", volume.name)
+            draft.add(path, f"target {other.name} is the name of a volume that has another target")
+        if volume.target and volume.target == (other.target or other.name) and volume.chap != other.chap:
+            draft.add(
+                ("volumes", volume.name, "target"), f"disks of one target have one `chap`, see volume {other.name}"
+            )
 
 
 def _server(draft: Draft, path: KeyPath, name: str, specs: Mapping[str, NodeSpec]) -> str:
@@ -95,6 +113,8 @@ def _nfs(draft: Draft, name: str, spec: NfsVolumeSpec, server: str) -> Volume:
             exported = absolute(spec.path)
             if exported in _SYSTEM or exported.startswith(_KERNEL):
                 raise ValueError(f"{exported} is a directory of the system and cannot be exported")
+            if any(character in exported for character in '"\\'):
+                raise ValueError("an exported directory has neither quotes nor backslashes in its name")
     return Volume(
         name,
         "nfs",
@@ -114,9 +134,10 @@ def _iscsi(draft: Draft, name: str, spec: IscsiVolumeSpec, server: str) -> Volum
         words = "a disk of size 0 cannot be" if size == 0 else f"{spec.size} is too small for a disk"
         draft.add(("volumes", name, "size"), f"{words}, the least is 1MiB")
     for key, text in () if spec.chap is None or isinstance(spec.chap, bool) else spec.chap:
-        if not text or not text.isprintable() or " " in text:
+        if not text or not text.isprintable() or " " in text or "," in text:
             draft.add(
-                ("volumes", name, "chap", key), "CHAP credentials are not empty and have neither spaces nor line breaks"
+                ("volumes", name, "chap", key),
+                "CHAP credentials are not empty and have no spaces, commas or line breaks",
             )
     own = None if spec.chap is None or isinstance(spec.chap, bool) else spec.chap
     return Volume(

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
 
 from labctl.model.lab import Lab, Network, Node, Port
 from labctl.plan import allocate, digests
 from labctl.plan.model import (
+    DISK,
     GATEWAY,
+    KEEPER,
+    STORAGE,
     BakedImage,
     Desired,
     DesiredNetwork,
@@ -20,6 +24,12 @@ from labctl.plan.model import (
     Role,
 )
 from labctl.recipe import Recipe
+
+if TYPE_CHECKING:
+    from labctl.plan.storage import Part, Use
+
+STORAGES = "_storage"
+"""Stands for the one image of all containers that bring shared storage to nodes, where makings are named."""
 
 GATEWAY_PORT = 6080
 """Where the gateway listens inside its container."""
@@ -34,7 +44,7 @@ class Making:
 
 
 def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desired:
-    """The lab as it shall be. `makings` has every node that is to be there, and `GATEWAY` when one is wanted.
+    """The lab as it shall be. `makings` has every node that is to be there, and `GATEWAY` and `STORAGES` when wanted.
 
     Addresses, subnets and ports that the lab has already are kept. Raises `ConflictError`, `HostError`.
     """
@@ -44,24 +54,43 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
         nodes[GATEWAY] = gateway
         if GATEWAY in gateway.interfaces:
             lab = replace(lab, networks={**lab.networks, GATEWAY: Network(GATEWAY)})
+    used: tuple[Use, ...] = ()
+    shared = any(volume.type != "local" for volume in lab.volumes.values())
+    if shared:
+        from labctl.plan import storage
+
+        used = storage.uses(lab, nodes)
+        nodes |= {node.name: node for node in storage.containers(lab, used) if STORAGES in makings}
     subnets = allocate.subnets(lab, observed)
     addresses = allocate.addresses(nodes.values(), subnets, observed)
     ports, chosen = allocate.ports(lab.name, {name: node.ports for name, node in nodes.items()}, observed)
     volumes = {
-        volume.name: DesiredVolume(volume.name, engine_name(lab.name, volume.name), volume.reclaim)
+        volume.name: DesiredVolume(
+            volume.name,
+            engine_name(lab.name, volume.name),
+            volume.reclaim,
+            volume.type,
+            volume.size,
+            storage.iqn(lab.name, storage.target_of(volume)) if volume.type == "iscsi" else None,
+        )
         for volume in lab.volumes.values()
-        if volume.type == "local" and any(volume.name == m.volume for node in nodes.values() for m in node.mounts)
+        if (
+            any(volume.name == m.volume for node in nodes.values() for m in node.mounts)
+            if volume.type == "local"
+            else volume.server in nodes
+        )
     }
-    wanted = {
-        name: _node(lab, node, makings[name], addresses, subnets, ports[name], chosen, volumes)
-        for name, node in nodes.items()
-    }
-    used = {network for node in nodes.values() for network in node.interfaces}
+    wanted = {}
+    for name, node in nodes.items():
+        making = makings[name] if name in makings else makings[STORAGES]
+        added = storage.part(lab, name, used, addresses, making.recipe) if shared else None
+        wanted[name] = _node(lab, node, making, addresses, subnets, ports[name], chosen, volumes, added)
+    joined = {network for node in nodes.values() for network in node.interfaces}
     return Desired(
         lab=lab.name,
         directory=str(lab.directory),
         networks={
-            name: _network(lab.name, network, subnets[name]) for name, network in lab.networks.items() if name in used
+            name: _network(lab.name, network, subnets[name]) for name, network in lab.networks.items() if name in joined
         },
         volumes=volumes,
         images={making.image.tag: making.image for making in makings.values()},
@@ -158,27 +187,50 @@ def _node(
     ports: tuple[Port, ...],
     chosen: frozenset[int],
     volumes: Mapping[str, DesiredVolume],
+    added: Part | None,
 ) -> DesiredNode:
-    role: Role = "gateway" if node.name == GATEWAY else "node"
-    # Nothing of the user's is in the gateway: a newer image makes it anew, as another box would.
-    shaped = replace(node, box=making.image.tag) if role == "gateway" else node
-    names = hosts(lab, node.name, addresses) if role == "node" else _screens(lab, addresses)
+    role = _role(node.name)
+    # Nothing of the user's is in labctl's own containers: a newer image makes them anew, as another box would.
+    shaped = node if role == "node" else replace(node, box=making.image.tag)
+    names = hosts(lab, node.name, addresses) if role == "node" else ()
+    told = _screens(lab, addresses) if role == "gateway" else names
     used = {mount.volume for mount in node.mounts if mount.volume}
-    return DesiredNode(
+    wanted = DesiredNode(
         name=node.name,
         engine_name=engine_name(lab.name, node.name),
-        hostname=node.name if role == "node" else "gateway",
+        hostname=node.name if role == "node" else role,
         node=node,
         image=making.image.tag,
-        shape=digests.shape(shaped, addresses[node.name], subnets, ports),
-        content=digests.content(node, names),
+        shape=digests.shape(shaped, addresses[node.name], subnets, ports, added.shape if added else {}),
+        content=digests.content(node, told, added.told if added else {}),
         addresses=addresses[node.name],
         networks={network: engine_name(lab.name, network) for network in node.interfaces},
-        hosts=names if role == "node" else (),
+        hosts=names,
         aliases=tuple(dict.fromkeys((node.name, node.group, f"{node.name}.{lab.name}.internal"))),
         ports=ports,
         chosen_ports=frozenset(port.host for port in ports if port.host in chosen and port.host is not None),
-        volumes={name: volume.engine_name for name, volume in volumes.items() if name in used},
+        volumes={
+            name: volume.engine_name for name, volume in volumes.items() if name in used and volume.type == "local"
+        },
         recipe=making.recipe,
         role=role,
     )
+    if added is None:
+        return wanted
+    return replace(
+        wanted,
+        volumes={**wanted.volumes, **{name: volumes[name].engine_name for name, _ in added.serves}},
+        serves=added.serves,
+        mounts=added.mounts,
+        raw=added.raw,
+        waits_for=added.waits_for,
+        confined=added.confined,
+    )
+
+
+def _role(name: str) -> Role:
+    if name == GATEWAY:
+        return "gateway"
+    if name == KEEPER:
+        return "keeper"
+    return "storage" if name.startswith((STORAGE, DISK)) else "node"

@@ -10,11 +10,17 @@ from typing import Any
 
 from labctl.model.lab import Node, Port
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 def shape(
-    node: Node, addresses: Mapping[str, IPv4Address], subnets: Mapping[str, IPv4Network], ports: tuple[Port, ...]
+    node: Node,
+    addresses: Mapping[str, IPv4Address],
+    subnets: Mapping[str, IPv4Network],
+    ports: tuple[Port, ...],
+    more: Mapping[str, Any] = _NOTHING,
 ) -> str:
-    """Box or image, networks, ports, privileges, mounts, health: a difference re-creates the node."""
+    """Box or image, networks, ports, privileges, mounts, health, and `more`: a difference re-creates the node."""
     value: dict[str, Any] = {
         "box": node.box,
         "image": node.image,
@@ -32,11 +38,11 @@ def shape(
             "environment": dict(node.environment),
             "files": [asdict(file) for file in node.files],
         }
-    return _digest(value)
+    return _digest({**value, **more})
 
 
-def content(node: Node, hosts: tuple[str, ...]) -> str:
-    """Limits, packages, users, files, run, services, environment, names: a difference is configured in place."""
+def content(node: Node, hosts: tuple[str, ...], more: Mapping[str, Any] = _NOTHING) -> str:
+    """Limits, packages, users, files, run, services, environment, names, `more`: what is configured in place."""
     value: dict[str, Any] = {"hosts": hosts, "cpus": node.cpus, "memory": node.memory}
     if node.image is None:
         value |= {
@@ -47,7 +53,7 @@ def content(node: Node, hosts: tuple[str, ...]) -> str:
             "services": [asdict(service) for service in node.services],
             "environment": dict(node.environment),
         }
-    return _digest(value)
+    return _digest({**value, **more})
 
 
 def changed(old: str, new: str) -> list[str]:
@@ -59,7 +65,16 @@ def changed(old: str, new: str) -> list[str]:
     return [_WORDS.get(name, name) for name in names]
 
 
-_WORDS = {"hosts": "the names of other nodes", "limited": "limits", "health": "healthcheck", "mounts": "volumes"}
+_WORDS = {
+    "hosts": "the names of other nodes",
+    "limited": "limits",
+    "health": "healthcheck",
+    "mounts": "volumes",
+    "serves": "what it serves",
+    "clients": "who uses what it serves",
+    "storage": "what it mounts",
+    "keeping": "what is mounted where",
+}
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -14,7 +14,11 @@ from labctl.recipe import Entry, Recipe
 GATEWAY = "_gateway"
 """The gateway's name among the nodes of a lab; no node of a lab file can have it (it is not a DNS label)."""
 
-Role = Literal["node", "gateway"]
+KEEPER, STORAGE, DISK = "_keeper", "_storage-", "_disk-"
+"""Names of the containers that bring shared storage to the nodes: one keeper; one storage container for each node with
+mounts and one disk container for each raw disk, with the node's or volume's name behind the prefix."""
+
+Role = Literal["node", "gateway", "storage", "keeper"]
 State = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
 
@@ -76,12 +80,33 @@ class DesiredNetwork:
 
 @dataclass(frozen=True, slots=True)
 class DesiredVolume:
-    """A volume of type local on the node's own engine."""
+    """A volume of the engine: a local one, or the data of a served one on its server's engine. `size` is in bytes."""
 
     name: str
     engine_name: str
     reclaim: Literal["Retain", "Delete"]
     type: str = "local"
+    size: int | None = None
+    target: str | None = None
+    """The name of the iSCSI target that a disk belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a container is given beyond, or instead of, what the engine gives to all of them.
+
+    With `capabilities` it has these alone. `network_of` is the container whose network it shares; `host_processes` sees
+    the host's processes; `device_rules` are the engine's (``b 7:4242 rw``), `security` its security options; `command`
+    replaces the image's.
+    """
+
+    capabilities: tuple[str, ...] = ()
+    network_of: str | None = None
+    host_processes: bool = False
+    devices: tuple[str, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    security: tuple[str, ...] = field(default=(), repr=False)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +134,15 @@ class DesiredNode:
     volumes: Mapping[str, str] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     role: Role = "node"
+    serves: tuple[tuple[str, str], ...] = ()
+    """The volumes whose data it serves, each with the directory that it is at."""
+    mounts: tuple[str, ...] = ()
+    """Where other nodes' volumes are mounted in it while it runs."""
+    raw: tuple[tuple[str, int, int], ...] = ()
+    """Its raw disks: path, major and minor number."""
+    waits_for: frozenset[str] = frozenset()
+    """Servers that must be ready before it starts."""
+    confined: Confinement = field(default_factory=Confinement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +214,9 @@ class ObservedVolume:
     engine_name: str
     type: str
     reclaim: Literal["Retain", "Delete"]
+    size: int | None = None
+    """In bytes, as it was made; a disk may have grown since."""
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from labctl import features
+from labctl.errors import ConflictError
 from labctl.model.lab import Node
 from labctl.plan import digests
 from labctl.plan.model import (
+    DISK,
     GATEWAY,
+    KEEPER,
+    STORAGE,
     BakedImage,
     Desired,
     DesiredNode,
+    DesiredVolume,
     Observed,
     ObservedNode,
+    ObservedVolume,
     Plan,
     Step,
     Target,
@@ -23,8 +29,15 @@ from labctl.plan.model import (
 
 
 def node_ref(name: str) -> str:
-    """What steps and displays call a node; the gateway is no node of the file."""
-    return "gateway" if name == GATEWAY else f"node/{name}"
+    """What steps and displays call a node; labctl's own containers are no nodes of the file."""
+    if name == GATEWAY:
+        return "gateway"
+    if name == KEEPER:
+        return "keeper"
+    for prefix, kind in ((STORAGE, "storage"), (DISK, "disk")):
+        if name.startswith(prefix):
+            return f"{kind}/{name.removeprefix(prefix)}"
+    return f"node/{name}"
 
 
 def plan_up(desired: Desired, observed: Observed, *, keep_others: bool = False) -> Plan:
@@ -40,6 +53,8 @@ def plan_up(desired: Desired, observed: Observed, *, keep_others: bool = False) 
     for volume in desired.volumes.values():
         if volume.name not in observed.volumes:
             draft.add(Verb.CREATE, f"volume/{volume.name}", "not there", volume)
+        else:
+            _refuse_other(volume, observed.volumes[volume.name])
     for node in desired.nodes.values():
         draft.node(node)
     return Plan(desired.lab, draft.ordered())
@@ -48,8 +63,15 @@ def plan_up(desired: Desired, observed: Observed, *, keep_others: bool = False) 
 def plan_down(observed: Observed, *, volumes: bool) -> Plan:
     """What `down` has to do: nodes, then networks, then volumes that are not to be kept."""
     steps = [
-        Step(Verb.REMOVE, node_ref(node.name), "the lab goes down", node, destroys=True)
-        for node in observed.nodes.values()
+        Step(
+            Verb.REMOVE,
+            node_ref(node.name),
+            "the lab goes down",
+            node,
+            frozenset(f"{Verb.REMOVE} {each}" for each in before_removing(node, observed)),
+            destroys=True,
+        )
+        for node in _consumers_first(observed)
     ]
     gone = frozenset(step.id for step in steps)
     steps += [
@@ -61,6 +83,62 @@ def plan_down(observed: Observed, *, volumes: bool) -> Plan:
             because = "asked for" if volume.reclaim == "Retain" else "reclaim: Delete"
             steps.append(Step(Verb.REMOVE, f"volume/{volume.name}", because, volume, gone, destroys=True))
     return Plan(observed.lab, tuple(steps))
+
+
+def before_removing(node: ObservedNode, observed: Observed) -> list[str]:
+    """What has to be gone, or to have let go, before `node`: the keeper, which would start things again; what mounts
+    into the node; the users of a disk, or of what a server serves.
+    """
+    names = observed.nodes
+    if KEEPER not in names or node.role in ("keeper", "gateway"):
+        return []
+    others = [each.name for each in names.values() if each.role == "node" and not _is_server(each, observed)]
+    before = [KEEPER]
+    if node.name.startswith(DISK):
+        before += others
+    elif node.role == "node":
+        before += [name for name in names if name == STORAGE + node.name]
+        if _is_server(node, observed):
+            before += [*others, *(each.name for each in names.values() if each.role == "storage")]
+    return [node_ref(name) for name in dict.fromkeys(before)]
+
+
+def _is_server(node: ObservedNode, observed: Observed) -> bool:
+    return any(observed.volumes[name].type != "local" for name in node.volumes if name in observed.volumes)
+
+
+def _consumers_first(observed: Observed) -> list[ObservedNode]:
+    """The nodes in the order in which they can go."""
+    waits = {node_ref(node.name): before_removing(node, observed) for node in observed.nodes.values()}
+
+    def depth(ref: str) -> int:
+        return max((1 + depth(each) for each in waits.get(ref, ())), default=0)
+
+    return sorted(observed.nodes.values(), key=lambda node: depth(node_ref(node.name)))
+
+
+def _refuse_other(volume: DesiredVolume, known: ObservedVolume) -> None:
+    """Raise `ConflictError` when the data that is kept cannot be taken up as what the file wants."""
+    away = f"keep it as it was, or give up its data: labctl volume remove {volume.name}"
+    if volume.type != known.type:
+        raise ConflictError(
+            f"volume {volume.name} is there as {known.type} and cannot become {volume.type}",
+            taken=f"volume {volume.name}",
+            retry=False,
+            hint=away,
+            code="LAB-VOL-002",
+        )
+    if volume.size is not None and known.size is not None and volume.size < known.size:
+        from labctl.model.scalars import format_size
+
+        sizes = f"has {format_size(known.size)} and cannot shrink to {format_size(volume.size)}"
+        raise ConflictError(
+            f"volume {volume.name} {sizes}",
+            taken=f"volume {volume.name}",
+            retry=False,
+            hint=away,
+            code="LAB-VOL-002",
+        )
 
 
 @dataclass
@@ -124,7 +202,12 @@ class _Draft:
     def _remove(self, node: ObservedNode, because: str) -> None:
         if f"{Verb.REMOVE} {node_ref(node.name)}" not in self.steps:
             destroys = node.started and node.role == "node"
-            self.add(Verb.REMOVE, node_ref(node.name), because, node, destroys=destroys)
+            # What mounts into a node shares its network: it goes before it, and has to be made anew with it.
+            storage = self.observed.nodes.get(STORAGE + node.name)
+            if storage is not None:
+                self._remove(storage, f"its node goes: {because}")
+            after = [f"{Verb.REMOVE} {node_ref(storage.name)}"] if storage is not None else []
+            self.add(Verb.REMOVE, node_ref(node.name), because, node, after, destroys=destroys)
 
     # ------------------------------------------------------------ one node
 
@@ -147,6 +230,8 @@ class _Draft:
         needs += [f"{Verb.CREATE} network/{name}" for name in wanted.addresses]
         needs += [f"{Verb.CREATE} volume/{name}" for name in wanted.volumes]
         needs.append(f"{Verb.REMOVE} {ref}")
+        if wanted.name.startswith(STORAGE):
+            needs.append(f"{Verb.CREATE} {node_ref(wanted.name.removeprefix(STORAGE))}")
         created = self.add(Verb.CREATE, ref, because, wanted, needs)
         started = self.add(Verb.START, ref, "just created", wanted, [created, *self._dependencies(wanted)])
         self._settle(wanted, because, started)
@@ -161,14 +246,19 @@ class _Draft:
             parts = digests.changed(known.content, wanted.content)
             because = f"changed: {', '.join(parts)}" if parts else "not known to be finished"
             self._settle(wanted, because, started, anew=False)
-        elif started:
-            self.add(Verb.VERIFY, ref, "just started", wanted, [started])
+        elif started and wanted.role not in ("storage", "keeper"):
+            self.add(Verb.VERIFY, ref, "just started", wanted, [started, *self._mounting(wanted)])
 
     def _settle(self, wanted: DesiredNode, because: str, started: str | None, *, anew: bool = True) -> None:
         ref = node_ref(wanted.name)
         last = [started] if started else []
+        last += self._mounting(wanted)
+        if wanted.role in ("storage", "keeper"):
+            last += self._dependencies(wanted)
         if needs_configuring(wanted) or not anew:
             last = [self.add(Verb.CONFIGURE, ref, because, wanted, last)]
+        if wanted.role in ("storage", "keeper"):
+            return  # the nodes that they mount into are what is verified
         self.add(Verb.VERIFY, ref, because if not started else "just started", wanted, last)
 
     def _image(self, wanted: DesiredNode) -> str:
@@ -182,7 +272,21 @@ class _Draft:
 
     def _dependencies(self, wanted: DesiredNode) -> list[str]:
         waits = {"started": Verb.START, "healthy": Verb.VERIFY, "completed": Verb.VERIFY}
-        return [f"{waits[each.condition]} {node_ref(each.node)}" for each in wanted.node.depends_on]
+        found = [f"{waits[each.condition]} {node_ref(each.node)}" for each in wanted.node.depends_on]
+        found += [f"{Verb.VERIFY} {node_ref(server)}" for server in sorted(wanted.waits_for)]
+        if wanted.name.startswith(STORAGE):
+            found.append(f"{Verb.START} {node_ref(wanted.name.removeprefix(STORAGE))}")
+        if wanted.role == "keeper":
+            others = [each for each in self.desired.nodes.values() if each.role == "storage"]
+            found += [f"{Verb.CREATE} {node_ref(each.name)}" for each in others]
+        return found
+
+    def _mounting(self, wanted: DesiredNode) -> list[str]:
+        """The steps that bring a node what it mounts: its own storage container, the disks, the keeper."""
+        if not wanted.mounts and not wanted.raw:
+            return []
+        names = [KEEPER, STORAGE + wanted.name, *(name for name in self.desired.nodes if name.startswith(DISK))]
+        return [f"{verb} {node_ref(name)}" for name in names for verb in (Verb.START, Verb.CONFIGURE)]
 
     # ------------------------------------------------------------ order
 
@@ -198,7 +302,7 @@ class _Draft:
 def needs_configuring(wanted: DesiredNode) -> bool:
     """The node has something that is done inside it after its start, beyond what was put into it before."""
     node = wanted.node
-    return node.image is None and features.apply_needed(node)
+    return wanted.role == "node" and node.image is None and features.apply_needed(node)
 
 
 def _must_be_new(wanted: DesiredNode, known: ObservedNode) -> str | None:
@@ -218,6 +322,10 @@ def _finished(node: Node, known: ObservedNode) -> bool:
     return node.image is not None and known.state == "exited" and known.exit_code == 0
 
 
+def _raw_volumes(node: DesiredNode) -> list[str]:
+    return [each.volume for each in node.node.devices]
+
+
 def restrict(desired: Desired, names: Collection[str]) -> Desired:
     """Only the named nodes and what they wait for, with networks, volumes and the gateway to their desktops."""
     keep: set[str] = set()
@@ -226,7 +334,10 @@ def restrict(desired: Desired, names: Collection[str]) -> Desired:
         name = queue.pop()
         if name not in keep and name in desired.nodes:
             keep.add(name)
-            queue += [each.node for each in desired.nodes[name].node.depends_on]
+            node = desired.nodes[name]
+            queue += [*(each.node for each in node.node.depends_on), *node.waits_for]
+            if node.mounts or node.raw:
+                queue += [KEEPER, STORAGE + name, *(f"{DISK}{each}" for each in _raw_volumes(node))]
     if any(desired.nodes[name].node.desktop for name in keep):
         keep.add(GATEWAY)
     nodes = {name: node for name, node in desired.nodes.items() if name in keep}

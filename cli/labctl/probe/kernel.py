@@ -10,7 +10,7 @@ from labctl.probe.host import Host
 
 def kernel_findings(host: Host) -> list[Finding]:
     """File systems, devices and queueing disciplines; where a module would bring one, that is said."""
-    in_user_space = "nothing to do: containers have a way in user space, virtual machines a kernel of their own"
+    in_user_space = "nothing to do: containers mount in user space, virtual machines have a kernel of their own"
     return [
         _module(host, "nfs", "NFS client", "nfs", in_user_space, filesystem="nfs4"),
         _module(host, "iscsi", "iSCSI initiator", "iscsi_tcp", in_user_space),

@@ -100,6 +100,12 @@ class Provider(Protocol):
     def access(self, node: DesiredNode | ObservedNode) -> Access:
         """All ways into the node for people: commands with open streams, archives, logs; see `providers.session`."""
 
+    def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
+        """A small file of the node, running or not, without telling it anything; None when it is not there."""
+
+    def free(self) -> int | None:
+        """Bytes that are free where the data of volumes lies; None when that cannot be seen from here."""
+
     def clear_leftovers(self) -> Sequence[str]:
         """Remove what killed image builds left, known by its marks alone; what was removed."""
 

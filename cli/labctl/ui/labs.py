@@ -10,9 +10,17 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TextIO
 
-from labctl.documents.model import InspectDocument, LabsDocument, NodeDocument, PortDocument, StatusDocument
+from labctl.documents.model import (
+    InspectDocument,
+    LabsDocument,
+    NodeDocument,
+    PortDocument,
+    StatusDocument,
+)
+from labctl.documents.stored import UseDocument
 from labctl.ui.colour import Ink
 from labctl.ui.tables import Cell, age, print_table
+from labctl.ui.words import clean
 
 _STATES: Mapping[str, str] = MappingProxyType(
     {"running": "green", "healthy": "green", "unhealthy": "red", "dead": "red", "missing": "red", "paused": "yellow"}
@@ -31,6 +39,10 @@ def print_status(
     print_table(header, [_node_row(node) for node in document.nodes], stream=stream, environ=environ)
     if missing := [node.name for node in document.nodes if node.state == "missing"]:
         sys.stderr.write(f"missing: {', '.join(missing)} (labctl up makes them)\n")
+    for use in (use for node in document.nodes for use in node.storage if use.phase in ("failed", "unknown")):
+        from labctl.ui.storage import trouble
+
+        sys.stderr.write(clean(trouble(use)) + "\n")
     if document.unfinished:
         sys.stderr.write(f"not configured whole: {', '.join(document.unfinished)} (labctl up goes on with them)\n")
     if any(node.desktop and node.state == "running" for node in document.nodes):
@@ -135,6 +147,10 @@ def _words(value: object) -> str:
             return ""
         case PortDocument():
             return _port(value)
+        case UseDocument():
+            way = f" by {value.way} ({value.because})" if value.way and value.because else f" by {value.way or '?'}"
+            version = f" NFS {value.version}" if value.version else ""
+            return f"{value.volume} at {value.target}: {value.phase}{version}{way}"
         case dict():
             return ", ".join(f"{key}={_words(each)}" for key, each in value.items())
         case list():

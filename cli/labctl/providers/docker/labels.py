@@ -20,7 +20,7 @@ EXPIRES = "labctl.expires"
 """Seconds since the epoch, on a lease."""
 VERSION = "1"
 
-NODES = ("node", "gateway")
+NODES = ("node", "gateway", "storage", "keeper")
 """The kinds that are containers."""
 
 LEASE = "lease"
@@ -57,7 +57,12 @@ def of_node(desired: Desired, node: DesiredNode) -> dict[str, str]:
 
 def of_volume(desired: Desired, volume: DesiredVolume) -> dict[str, str]:
     """A volume's labels: enough to keep or remove it without the lab file."""
-    return of(desired, "volume", volume.name) | {"labctl.type": volume.type, "labctl.reclaim": volume.reclaim}
+    labels = of(desired, "volume", volume.name) | {"labctl.type": volume.type, "labctl.reclaim": volume.reclaim}
+    if volume.size is not None:
+        labels["labctl.size"] = str(volume.size)
+    if volume.target is not None:
+        labels["labctl.target"] = volume.target
+    return labels
 
 
 def of_image(kind: str, box: str) -> dict[str, str]:

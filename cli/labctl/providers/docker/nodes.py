@@ -124,11 +124,16 @@ def reference_of(node: DesiredNode | ObservedNode) -> str:
 
 
 def container_config(
-    node: DesiredNode, desired: Desired, proxies: Mapping[str, str], identity: Mapping[str, str]
+    node: DesiredNode,
+    desired: Desired,
+    proxies: Mapping[str, str],
+    identity: Mapping[str, str],
+    socket: str = "",
 ) -> dict[str, Any]:
     """The engine's own description of the container, with every network among its endpoints.
 
-    `identity` is what a box learns of itself, `proxies` what somebody else's image needs to reach the outside.
+    `identity` is what a box learns of itself, `proxies` what somebody else's image needs to reach the outside, `socket`
+    the engine's own, which the keeper of a lab's storage gets.
     """
     wanted = node.node
     config: dict[str, Any] = {
@@ -137,7 +142,7 @@ def container_config(
         "Labels": labels.of_node(desired, node),
         "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in node.ports},
         "StopTimeout": STOP_GRACE,
-        "HostConfig": _host_config(node),
+        "HostConfig": _host_config(node, socket),
         "NetworkingConfig": {
             "EndpointsConfig": {
                 node.networks[name]: {"IPAMConfig": {"IPv4Address": str(address)}, "Aliases": list(node.aliases)}
@@ -146,6 +151,10 @@ def container_config(
         },
     }
     environment = dict(identity)
+    if node.confined.network_of is not None:
+        del config["Hostname"], config["ExposedPorts"]
+    if node.confined.command:
+        config["Cmd"] = list(node.confined.command)
     if wanted.image is not None:
         environment = {**proxy_environment(desired, proxies), **wanted.environment}
         if wanted.command is not None:
@@ -176,9 +185,10 @@ def archive(entries: Collection[Entry]) -> bytes:
     return buffer.getvalue()
 
 
-def _host_config(node: DesiredNode) -> dict[str, Any]:
-    wanted = node.node
-    stays = wanted.image is None or node.role == "gateway"
+def _host_config(node: DesiredNode, socket: str) -> dict[str, Any]:
+    wanted, confined = node.node, node.confined
+    # Storage containers come back through the keeper: only after their node, whose network they share.
+    stays = wanted.image is None and node.role != "storage"
     config: dict[str, Any] = {
         "NetworkMode": next(iter(node.networks.values()), "none"),
         "ExtraHosts": _extra_hosts(node.hosts),
@@ -195,6 +205,23 @@ def _host_config(node: DesiredNode) -> dict[str, Any]:
         config["Sysctls"] = {"net.ipv4.ip_forward": "0"} if node.addresses else {}
         config["CapDrop"] = ["ALL"]
         config["SecurityOpt"] = ["no-new-privileges"]
+    if confined.capabilities:
+        config |= {"CapDrop": ["ALL"], "CapAdd": sorted(confined.capabilities)}
+    if confined.network_of is not None:
+        config["NetworkMode"] = f"container:{confined.network_of}"
+        del config["ExtraHosts"], config["PortBindings"]
+    if confined.host_processes:
+        config["PidMode"] = "host"
+    if confined.devices:
+        config["Devices"] = [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"} for path in confined.devices
+        ]
+    if confined.device_rules:
+        config["DeviceCgroupRules"] = list(confined.device_rules)
+    if confined.security:
+        config["SecurityOpt"] = list(confined.security)
+    if node.role == "keeper":
+        config["Binds"] = [f"{socket}:/run/docker.sock"]
     if wanted.cpus is not None:
         config["NanoCpus"] = int(wanted.cpus * 1e9)
     if wanted.memory is not None:
@@ -214,6 +241,10 @@ def _mounts(node: DesiredNode) -> list[dict[str, Any]]:
         else:
             continue  # storage of another type is mounted from outside, once the node runs
         mounts.append({"Type": kind, "Source": source, "Target": mount.target, "ReadOnly": mount.read_only})
+    for name, path in node.serves:
+        # What the image may have at that place is no part of the volume.
+        options = {"NoCopy": True}
+        mounts.append({"Type": "volume", "Source": node.volumes[name], "Target": path, "VolumeOptions": options})
     return mounts
 
 

@@ -69,7 +69,8 @@ def assemble(
     ids = {each["Name"]: each["Id"] for each in own_networks}
     own_containers = [each for each in containers if each["Labels"].get(labels.KIND) in labels.NODES]
     own_volumes = [each for each in volumes if _is(each, name, "volume")]
-    nodes = sorted((_node(each, ids) for each in own_containers), key=lambda node: _natural(node.name))
+    there = frozenset(each["Id"] for each in own_containers)
+    nodes = sorted((_node(each, ids, there) for each in own_containers), key=lambda node: _natural(node.name))
     own_subnets = {network.subnet for network in known.values()}
     others = {subnet for each in networks if not _is(each, name, "network") for subnet in _subnets(each)}
     labelled = [*own_containers, *own_networks, *own_volumes]
@@ -126,7 +127,7 @@ def _end(volumes: Listed) -> float | None:
 # ---------------------------------------------------------------- one thing each
 
 
-def _node(listed: Mapping[str, Any], networks: Mapping[str, str]) -> ObservedNode:
+def _node(listed: Mapping[str, Any], networks: Mapping[str, str], there: frozenset[str]) -> ObservedNode:
     given: Mapping[str, str] = listed["Labels"]
     status = str(listed["Status"])
     health = _HEALTH.search(status)
@@ -139,7 +140,7 @@ def _node(listed: Mapping[str, Any], networks: Mapping[str, str]) -> ObservedNod
         state=cast(State, listed["State"] if listed["State"] != "removing" else "dead"),
         image=str(listed["Image"]),
         # A node whose networks are not those it was made with has lost its shape: it can only be made anew.
-        shape=given.get("labctl.shape", "") if _whole(given, attached, networks) else "",
+        shape=given.get("labctl.shape", "") if _whole(given, attached, networks) and _joined(listed, there) else "",
         content=given.get("labctl.content", ""),
         addresses=addresses,
         ports=labels.ports(given),
@@ -175,6 +176,12 @@ def _whole(given: Mapping[str, str], attached: Mapping[str, Any], networks: Mapp
     return True
 
 
+def _joined(listed: Mapping[str, Any], there: frozenset[str]) -> bool:
+    """Whether the container whose network this one shares, if any, is one of those of the lab."""
+    mode = str((listed.get("HostConfig") or {}).get("NetworkMode", ""))
+    return not mode.startswith("container:") or mode.removeprefix("container:") in there
+
+
 def _network(listed: Mapping[str, Any]) -> ObservedNetwork:
     return ObservedNetwork(
         name=listed["Labels"][labels.NAME],
@@ -192,6 +199,8 @@ def _volume(listed: Mapping[str, Any]) -> ObservedVolume:
         engine_name=listed["Name"],
         type=given.get("labctl.type", "local"),
         reclaim="Delete" if given.get("labctl.reclaim") == "Delete" else "Retain",
+        size=int(given["labctl.size"]) if given.get("labctl.size", "").isdecimal() else None,
+        target=given.get("labctl.target"),
     )
 
 

@@ -136,7 +136,9 @@ class Docker:
         from labctl.providers.docker import networks, nodes, volumes
 
         if isinstance(target, DesiredNode):
-            config = nodes.container_config(target, desired, self._trust.proxies, identity or {})
+            config = nodes.container_config(
+                target, desired, self._trust.proxies, identity or {}, self.reader.socket_path
+            )
             nodes.create(self.engine, target, config, seed)
         elif isinstance(target, DesiredNetwork):
             networks.create(self.engine, target, desired)
@@ -188,6 +190,22 @@ class Docker:
         from labctl.providers.docker.shell import DockerShell
 
         return DockerShell(self.engine, reference_of(node), node.name)
+
+    def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
+        """See `Provider.read`."""
+        return self.reader.file(node.engine_name if isinstance(node, DesiredNode) else node.id, path)
+
+    def free(self) -> int | None:
+        """See `Provider.free`."""
+        import shutil
+
+        from labctl.providers.docker.reading import Question
+
+        (info,) = self.reader.ask("look at its disk", Question("/info"))
+        try:
+            return shutil.disk_usage(str((info or {}).get("DockerRootDir") or "/")).free
+        except OSError:
+            return None
 
     def access(self, node: DesiredNode | ObservedNode) -> DockerAccess:
         """See `Provider.access`."""

@@ -103,6 +103,24 @@ class Reader:
             except (OSError, HTTPException, ValueError) as error:
                 raise unreachable(error) from error
 
+    def file(self, container: str, path: str) -> bytes | None:
+        """A small file of a container, running or not; None when the file or the container is not there."""
+        question = f"/containers/{quote(container)}/archive?{urlencode({'path': path})}"
+        connection = _Connection(self.socket_path, self._timeout)
+        try:
+            connection.request("GET", question)
+            response = connection.getresponse()
+            body = response.read()
+        except TimeoutError as error:
+            raise DeadlineError(
+                "the engine gave no answer in time: read a file", hint="look at its load and its log, then try again"
+            ) from error
+        except (OSError, HTTPException, ValueError) as error:
+            raise unreachable(error) from error
+        finally:
+            connection.close()
+        return _only_member(body) if response.status == 200 else None
+
 
 class _Connection(HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
@@ -123,6 +141,20 @@ def _answer(connection: HTTPConnection, doing: str) -> Any:
     if response.status >= 400:
         raise _refused(body, doing)
     return body
+
+
+def _only_member(tar: bytes) -> bytes | None:
+    """The content of the file that a tar of one file holds."""
+    import io
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar)) as members:
+            member = members.next()
+            content = members.extractfile(member) if member is not None else None
+            return content.read() if content is not None else None
+    except tarfile.TarError:
+        return None
 
 
 def _refused(body: Any, doing: str) -> LabctlError:

@@ -1,0 +1,128 @@
+"""The documents of shared storage, made from the engine's labels and the keeper's word, without the lab file. Pure."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from labctl.documents.model import NodeDocument, stamp
+from labctl.documents.stored import StorageDocument, StoredVolume, UseDocument
+from labctl.plan.model import DISK, STORAGE, Observed, ObservedVolume
+
+STALE = 15.0
+"""Seconds after which the keeper's word is old: it looks every second."""
+
+Told = Mapping[str, Any]
+
+
+def uses(observed: Observed, keeping: Told, state: Told, *, now: float | None = None) -> dict[str, list[UseDocument]]:
+    """The uses of each node. `keeping` is what the keeper was told to do, `state` what it says of it."""
+    found: dict[str, list[UseDocument]] = {}
+    old = (time.time() if now is None else now) - float(state.get("time") or 0) > STALE
+    for node, told in (keeping.get("nodes") or {}).items():
+        if node not in observed.nodes:
+            continue
+        known = (state.get("nodes") or {}).get(node) or {}
+        for mount in told.get("mounts") or ():
+            said = (known.get("volumes") or {}).get(mount["volume"]) or {}
+            said = _alive(observed, STORAGE + node, said, old=old)
+            found.setdefault(node, []).append(_use(node, mount, said, raw=False))
+        for device in told.get("devices") or ():
+            said = (state.get("disks") or {}).get(device["volume"]) or {}
+            said = _alive(observed, DISK + device["volume"], said, old=old)
+            found.setdefault(node, []).append(_use(node, device, said, raw=True))
+    return found
+
+
+def healthy(node: NodeDocument) -> Literal["healthy", "unhealthy", "starting"] | None:
+    """The health of a running node with its volumes counted in."""
+    if node.state != "running" or not node.storage:
+        return node.health
+    if any(use.phase in ("failed", "unknown") for use in node.storage):
+        return "unhealthy"
+    if any(use.phase == "starting" for use in node.storage):
+        return "starting" if node.health != "unhealthy" else node.health
+    return node.health or "healthy"
+
+
+def storage_document(
+    observed: Observed, by_node: Mapping[str, Sequence[UseDocument]], used: Mapping[str, tuple[int | None, int]]
+) -> StorageDocument:
+    """All volumes of the lab; `used` has the size of each, and the bytes that it takes, as far as they are known."""
+    known = [use for each in by_node.values() for use in each]
+    return StorageDocument(
+        lab=observed.lab,
+        volumes=[
+            _volume(
+                observed,
+                volume,
+                [use for use in known if use.volume == volume.name],
+                used.get(volume.name, (None, None)),
+            )
+            for volume in sorted(observed.volumes.values(), key=lambda each: _natural(each.name))
+        ],
+    )
+
+
+def _volume(
+    observed: Observed, volume: ObservedVolume, users: list[UseDocument], used: tuple[int | None, int | None]
+) -> StoredVolume:
+    holders = [node for node in observed.nodes.values() if volume.name in node.volumes and node.role == "node"]
+    server = holders[0].name if holders and volume.type != "local" else None
+    portals = [each for use in users for each in (use.active, *use.standby, *use.down) if each]
+    return StoredVolume(
+        name=volume.name,
+        type=volume.type,
+        server=server,
+        name_there=None if volume.type == "local" else f"/{volume.name}" if volume.type == "nfs" else volume.target,
+        portals=list(dict.fromkeys(portals)),
+        size=used[0] or volume.size,
+        used=used[1],
+        reclaim=volume.reclaim,
+        uses=users,
+    )
+
+
+def _alive(observed: Observed, name: str, said: Told, *, old: bool) -> Told:
+    """What is said of a volume, unless nobody can know: the container that brings it is dead, or the keeper silent."""
+    container = observed.nodes.get(name)
+    if container is None or container.state != "running":
+        status = container.status if container is not None else "missing"
+        return {**said, "phase": "failed", "layer": "mount", "message": f"what mounts it does not run ({status})",
+                "hint": "the keeper starts it again; see `labctl logs _keeper`"}  # fmt: skip
+    if old:
+        return {"phase": "unknown", "layer": "keeper", "message": "the keeper of the lab's storage does not report",
+                "hint": "labctl up"}  # fmt: skip
+    return said
+
+
+def _use(node: str, told: Told, said: Told, *, raw: bool) -> UseDocument:
+    phase = said.get("phase") or "starting"
+    if phase == "ready" and not raw and not said.get("mounted", True):
+        phase = "starting"
+    since = said.get("since")
+    return UseDocument(
+        volume=told["volume"],
+        node=node,
+        target=told["target"],
+        read_only=bool(told.get("read_only")),
+        raw=raw,
+        phase=cast(Literal["ready", "starting", "failed", "unknown"], phase),
+        layer=said.get("layer") if phase != "ready" else None,
+        message=said.get("message") if phase != "ready" else None,
+        hint=said.get("hint") if phase != "ready" else None,
+        way=said.get("way"),
+        because=said.get("because"),
+        version=said.get("version"),
+        active=said.get("active"),
+        standby=list(said.get("standby") or ()),
+        down=list(said.get("down") or ()),
+        wwid=said.get("wwid"),
+        since=stamp(since) if isinstance(since, int | float) and since else None,
+    )
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", name)]

@@ -1,0 +1,308 @@
+"""Shared storage while a lab goes up and down: what its parts are told, and what the keeper says of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from labctl.errors import DeadlineError, LabctlError
+from labctl.features import iscsi_target, nfs_server
+from labctl.plan import storage
+from labctl.plan.model import (
+    DISK,
+    KEEPER,
+    STORAGE,
+    DesiredNode,
+    DesiredVolume,
+    Observed,
+    ObservedNode,
+    Plan,
+    Verb,
+)
+from labctl.recipe import Entry
+
+if TYPE_CHECKING:
+    from labctl.lab import LabDirectory
+    from labctl.model.lab import Lab
+    from labctl.plan.model import Desired
+    from labctl.plan.storage import Passwords
+    from labctl.providers.base import Provider
+
+STATE = "/run/lab/state.json"
+"""Where the keeper, and every storage container, writes what it sees; replaced whole."""
+
+KEEPING = "/etc/lab/keeper.json"
+"""What the keeper is told: which volume of which container belongs where. No secrets."""
+
+STALE = 15.0
+"""Seconds after which the keeper's word is no longer believed: it looks every second."""
+
+PATIENCE = 45.0
+"""Seconds for which a mount may be called failed while it is waited for: its server may only be starting."""
+
+RELEASE_TIMEOUT = 60.0
+"""Seconds for a node to let go of what is mounted in it: its services stop, and what was written is put on the disk."""
+
+
+class NotMountedError(LabctlError):
+    """A volume could not be brought to its node; the message names the layer that refuses."""
+
+    code = "LAB-VOL-003"
+
+
+class Sharing:
+    """The shared storage of one lab while it is brought up. `guard` is held while secrets are made."""
+
+    def __init__(
+        self, lab: Lab, whole: Desired, provider: Provider, directory: LabDirectory, guard: threading.Lock
+    ) -> None:
+        self.lab, self.whole, self.provider, self.directory, self._guard = lab, whole, provider, directory, guard
+
+    def seed(self, node: DesiredNode) -> tuple[Entry, ...]:
+        """The files that tell `node` its part."""
+        return seed(self.lab, self.whole, node, self.chap.__getitem__)
+
+    @cached_property
+    def chap(self) -> dict[str, str]:
+        """The secrets of all logins of the lab, made once for those that are new."""
+        with self._guard:
+            return self.directory.chap(storage.logins(storage.uses(self.lab, self.whole.nodes)))
+
+    def told(self) -> dict[str, Any]:
+        """What the keeper of the lab says."""
+        return state(self.provider, self.whole.nodes[KEEPER])
+
+    def mounted(self, node: DesiredNode, *, end: float, stop: threading.Event) -> Callable[[float], None]:
+        """A wait for the volumes of `node`; it takes the time (epoch) before which the keeper's word is too old."""
+        return lambda since: wait_mounted(Wanted.of(node), self.told, end=end, stop=stop, since=since)
+
+    def lacking(self, node: DesiredNode) -> NotMountedError:
+        """Why the volumes of `node` are not there, by the keeper's last word."""
+        return lacking(Wanted.of(node), self.told())
+
+
+def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> tuple[Entry, ...]:
+    """What `node` is told of shared storage: a server what to serve, a container of labctl's own what to mount."""
+    used = storage.uses(lab, whole.nodes)
+    addresses = {name: each.addresses for name, each in whole.nodes.items()}
+    if node.role == "keeper":
+        return (_secret(KEEPING, storage.keeping(lab.name, used)),)
+    if node.role == "storage":
+        told = storage.document(lab, node.name, used, addresses, passwords)
+        return (_secret("/etc/lab/storage.json", told),)
+    entries: list[Entry] = []
+    serves = storage.kinds(lab, node.name)
+    if "nfs" in serves:
+        entries += nfs_server.seed(storage.exports(lab, node.name, used, addresses))
+    if "iscsi" in serves:
+        entries += iscsi_target.seed(storage.targets(lab, node.name, used, passwords))
+    if node.mounts:
+        entries.append(Entry("/etc/lab/mounts", "".join(f"{each}\n" for each in node.mounts).encode()))
+    if node.raw:
+        lines = (f"{path} {major} {minor}\n" for path, major, minor in node.raw)
+        entries.append(Entry("/etc/lab/devices", "".join(lines).encode()))
+    return tuple(entries)
+
+
+def _secret(path: str, told: Mapping[str, Any]) -> Entry:
+    return Entry(path, json.dumps(told, indent=1).encode(), 0o600)
+
+
+# ---------------------------------------------------------------- what the keeper says
+
+
+def state(provider: Provider, keeper: DesiredNode | ObservedNode) -> dict[str, Any]:
+    """The keeper's last word on the lab: ``time``, ``nodes``, ``disks``; empty when there is none. Reads only."""
+    with suppress(ValueError):
+        found = json.loads(provider.read(keeper, STATE) or b"{}")
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def keeping(provider: Provider, keeper: ObservedNode) -> dict[str, Any]:
+    """What the keeper was told to mount where; empty when that cannot be read. Reads only."""
+    with suppress(ValueError):
+        found = json.loads(provider.read(keeper, KEEPING) or b"{}")
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def usage(provider: Provider, observed: Observed) -> dict[str, tuple[int | None, int]]:
+    """The size of each served volume (None without a limit) and the bytes that it takes, of servers that run."""
+    found: dict[str, tuple[int | None, int]] = {}
+    for server in observed.nodes.values():
+        names = [name for name in server.volumes if name in observed.volumes and observed.volumes[name].type != "local"]
+        if server.role != "node" or server.state != "running" or not names:
+            continue
+        with suppress(LabctlError, ValueError):
+            said = provider.shell(server).run(("sh", "-c", _USAGE), timeout=20.0).stdout.decode(errors="replace")
+            for line in said.splitlines():
+                kind, name, size, used = line.split()
+                if name in names:
+                    found[name] = (int(size) if kind == "iscsi" else None, int(used))
+    return found
+
+
+_USAGE = r"""
+while read -r name path; do
+    echo "nfs $name 0 $(du -s -B1 -- "$path" 2> /dev/null | cut -f1)"
+done < /etc/lab/nfs/exports
+for disk in /srv/lab/*/disk; do
+    name=${disk%/disk}
+    [ ! -e "$disk" ] || echo "iscsi ${name##*/} $(stat -c %s "$disk") $(($(stat -c '%b * %B' "$disk")))"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The volumes that have to be in a node: those mounted, and raw disks."""
+
+    node: str
+    volumes: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, node: DesiredNode) -> Wanted:
+        """What the lab file wants in the node."""
+        mounted = (mount.volume for mount in node.node.mounts if mount.volume and mount.target in node.mounts)
+        return cls(node.name, tuple(mounted), tuple(each.volume for each in node.node.devices))
+
+    @classmethod
+    def kept(cls, node: str, keeping: Mapping[str, Any]) -> Wanted:
+        """What the keeper was told to have in the node."""
+        known = (keeping.get("nodes") or {}).get(node) or {}
+        volumes, disks = ([each["volume"] for each in known.get(kind) or ()] for kind in ("mounts", "devices"))
+        return cls(node, tuple(volumes), tuple(disks))
+
+
+def missing(wanted: Wanted, told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the keeper says of the first volume that is not in its place; None when all of them are."""
+    if not told or time.time() - float(told.get("time", 0)) > STALE:
+        return {"layer": "keeper", "message": "the keeper of the lab's storage does not report", "hint": _LOGS}
+    known = (told.get("nodes") or {}).get(wanted.node) or {}
+    for volume in wanted.volumes:
+        said = (known.get("volumes") or {}).get(volume) or {}
+        if not (said.get("mounted") and said.get("phase", "ready") == "ready"):
+            return {"volume": volume, **said}
+    for volume in wanted.disks:
+        said = (told.get("disks") or {}).get(volume) or {}
+        if said.get("phase") != "ready":
+            return {"volume": volume, **said}
+    return None
+
+
+_LOGS = "see `labctl logs _keeper`"
+
+
+def wait_mounted(
+    wanted: Wanted, told: Callable[[], Mapping[str, Any]], *, end: float, stop: threading.Event, since: float = 0.0
+) -> None:
+    """Return when all of them are in their places by the keeper's word (not older than `since`, epoch).
+
+    Raises `NotMountedError` when a layer goes on refusing, `DeadlineError` at `end` (monotonic).
+    """
+    failing = 0.0
+    pause = 0.05
+    while True:
+        now = told()
+        lacks = missing(wanted, now)
+        if lacks is None and float(now.get("time", 0)) >= since:
+            return
+        lacks = lacks or {}
+        if lacks.get("phase") == "failed":
+            failing = failing or time.monotonic()
+            if time.monotonic() - failing > PATIENCE:
+                raise lacking(wanted, now)
+        else:
+            failing = 0.0
+        if stop.wait(pause):
+            raise NotMountedError(f"interrupted while waiting for the volumes of {wanted.node}")
+        if time.monotonic() >= end:
+            raise DeadlineError(
+                _words(wanted.node, lacks), details=_details(lacks), hint=lacks.get("hint") or _LOGS, code="LAB-VOL-003"
+            )
+        pause = min(pause * 1.5, 0.5)
+
+
+def lacking(wanted: Wanted, told: Mapping[str, Any]) -> NotMountedError:
+    """The error of a node whose volumes are not there: the layer that refuses, and what to do."""
+    lacks = missing(wanted, told) or {}
+    return NotMountedError(_words(wanted.node, lacks), details=_details(lacks), hint=lacks.get("hint") or _LOGS)
+
+
+def _words(node: str, lacks: Mapping[str, Any]) -> str:
+    volume = lacks.get("volume")
+    if volume is None:
+        return f"{node}: {lacks.get('message') or 'its volumes are not mounted in time'}"
+    what = f"{node}: volume {volume} is not there"
+    return f"{what} ({lacks['layer']}: {lacks.get('message', 'no word')})" if lacks.get("layer") else f"{what} in time"
+
+
+def _details(lacks: Mapping[str, Any]) -> list[str]:
+    return [f"{key}: {lacks[key]}" for key in ("phase", "way", "because") if lacks.get(key)]
+
+
+def oversized(provider: Provider, plan: Plan) -> list[str]:
+    """A warning for each new disk that is larger than what the host has left: it is sparse, and may fill it."""
+    new = [
+        step.target
+        for step in plan.steps
+        if step.verb is Verb.CREATE and isinstance(step.target, DesiredVolume) and step.target.size
+    ]
+    free = provider.free() if new else None
+    if free is None:
+        return []
+    from labctl.model.scalars import format_size
+
+    left = f"{free / 2**30:.1f} GiB"
+    return [
+        f"volume {each.name} ({format_size(each.size or 0)}) is larger than what this host has left ({left}):"
+        " it takes only what is written, and writes fail when the host's disk is full"
+        for each in new
+        if (each.size or 0) > free
+    ]
+
+
+# ---------------------------------------------------------------- letting go
+
+
+def consumers(observed: Observed) -> frozenset[str]:
+    """The nodes into which something is mounted, by the containers that do it."""
+    return frozenset(name.removeprefix(STORAGE) for name in observed.nodes if name.startswith(STORAGE))
+
+
+def release(provider: Provider, observed: Observed, names: Iterable[str]) -> None:
+    """Have the keeper take the volumes out of the nodes, in order: services, mounts, clients.
+
+    A keeper that is not there or does not run has nothing to release: what it left ends with its containers.
+    """
+    keeper = observed.nodes.get(KEEPER)
+    wanted = [name for name in names if name in consumers(observed)]
+    if keeper is None or keeper.state != "running" or not wanted:
+        return
+    with suppress(LabctlError):
+        provider.shell(keeper).run(("keeper", "release", *wanted), timeout=RELEASE_TIMEOUT)
+
+
+def let_go(provider: Provider, observed: Observed, node: ObservedNode) -> None:
+    """What comes before `node` is removed: the keeper goes when all nodes have let go, a storage container after its
+    node has.
+    """
+    if node.name == KEEPER:
+        release(provider, observed, sorted(consumers(observed)))
+    elif node.name.startswith(STORAGE):
+        release(provider, observed, [node.name.removeprefix(STORAGE)])
+
+
+def is_ours(name: str) -> bool:
+    """Whether a node's name is that of a container that brings storage."""
+    return name == KEEPER or name.startswith((STORAGE, DISK))
