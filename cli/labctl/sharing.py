@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,12 @@ STATE = "/run/lab/state.json"
 
 KEEPING = "/etc/lab/keeper.json"
 """What the keeper is told: which volume of which container belongs where. No secrets."""
+
+STORAGE_FILE = "/etc/lab/storage.json"
+"""What a storage container is told; with secrets."""
+
+HOLD_TIMEOUT, GROW_TIMEOUT = 5.0, 30.0
+"""Seconds for a client to hold still while its disk is made larger, and to take up the new size."""
 
 STALE = 15.0
 """Seconds after which the keeper's word is no longer believed: it looks every second."""
@@ -82,6 +88,84 @@ class Sharing:
         """A wait for the volumes of `node`; it takes the time (epoch) before which the keeper's word is too old."""
         return lambda since: wait_mounted(Wanted.of(node), self.told, end=end, stop=stop, since=since)
 
+    @contextmanager
+    def growing(self, node: DesiredNode, line: Callable[[str], None]) -> Iterator[None]:
+        """What comes before and after `node` learns of disks that may have become larger."""
+        if node.serves:
+            self._hold(node)
+        yield
+        if node.role == "storage":
+            self._take_up(node, line)
+
+    def _hold(self, server: DesiredNode) -> None:
+        """Have nothing under way on disks of `server` that are about to become larger: for a moment they are not there.
+
+        What is written meanwhile waits. Those who hold still go on when they are told of the new size.
+        """
+        observed = self.provider.observe(self.lab.name)
+        known = usage(self.provider, observed)
+        growing = {
+            volume.name
+            for volume in storage.served(self.lab, server.name)
+            if volume.size and volume.name in known and volume.size > (known[volume.name][0] or 0)
+        }
+        holding = []
+        for each in self.whole.nodes.values() if growing else ():
+            if (
+                each.role != "storage"
+                or each.name not in observed.nodes
+                or observed.nodes[each.name].state != "running"
+            ):
+                continue
+            told = self._document(each)
+            disks = [disk for disk in (*told["mounts"], *told["devices"]) if disk["volume"] in growing]
+            for disk in disks:
+                disk |= {"hold": True, "size": known[disk["volume"]][0]}
+            if disks:
+                self.provider.shell(each).put((_secret(STORAGE_FILE, told),))
+                holding += [(each, disk["volume"]) for disk in disks]
+        end = time.monotonic() + HOLD_TIMEOUT
+        while time.monotonic() < end:
+            if all(self._said(each, volume).get("held") for each, volume in holding):
+                return
+            time.sleep(0.05)
+
+    def _take_up(self, container: DesiredNode, line: Callable[[str], None]) -> None:
+        """Wait until a storage container has taken up the new sizes; where that cannot be done while a file system is
+        mounted, its node is stopped and started.
+        """
+        told = self._document(container)
+        end = time.monotonic() + GROW_TIMEOUT
+        for disk in (*told["mounts"], *told["devices"]):
+            while disk.get("size") and time.monotonic() < end:
+                said = self._said(container, disk["volume"])
+                stuck = said.get("pending") or (said.get("phase"), said.get("layer")) == ("failed", "file system")
+                if stuck:
+                    self._restart(container, disk["volume"], line)
+                    return
+                if said.get("phase") == "ready" and int(said.get("size") or 0) >= disk["size"] and not said.get("held"):
+                    break
+                time.sleep(0.1)
+
+    def _restart(self, container: DesiredNode, volume: str, line: Callable[[str], None]) -> None:
+        observed = self.provider.observe(self.lab.name)
+        node = observed.nodes.get(storage.storage_of(container.name) or "")
+        if node is None or node.state != "running":
+            return
+        line(f"{node.name} is stopped and started: the file system of {volume} cannot grow while it is mounted")
+        release(self.provider, observed, [node.name])
+        self.provider.stop(node, timeout=10.0)
+        self.provider.start(node)
+
+    def _document(self, container: DesiredNode) -> dict[str, Any]:
+        used = storage.uses(self.lab, self.whole.nodes)
+        addresses = {name: each.addresses for name, each in self.whole.nodes.items()}
+        return storage.document(self.lab, container.name, used, addresses, self.chap.__getitem__)
+
+    def _said(self, container: DesiredNode, volume: str) -> Mapping[str, Any]:
+        known = (state(self.provider, container).get("volumes") or {}).get(volume)
+        return known if isinstance(known, dict) else {}
+
     def lacking(self, node: DesiredNode) -> NotMountedError:
         """Why the volumes of `node` are not there, by the keeper's last word."""
         return lacking(Wanted.of(node), self.told())
@@ -95,7 +179,7 @@ def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> t
         return (_secret(KEEPING, storage.keeping(lab.name, used)),)
     if node.role == "storage":
         told = storage.document(lab, node.name, used, addresses, passwords)
-        return (_secret("/etc/lab/storage.json", told),)
+        return (_secret(STORAGE_FILE, told),)
     entries: list[Entry] = []
     serves = storage.kinds(lab, node.name)
     if "nfs" in serves:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -118,7 +118,8 @@ class Work:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
         self.provider.adjust(node)
         shell = self.provider.shell(node)
-        shell.put(self.seed(node))
+        with self.sharing.growing(node, line) if node.serves or node.role == "storage" else nullcontext():
+            shell.put(self.seed(node))
         if node.node.image is not None:
             self.rename(node, line)
         elif node.role == "node":
@@ -371,10 +372,7 @@ def last_words(provider: Provider, node: DesiredNode | ObservedNode) -> list[str
 
 
 def take_down(step: Step, provider: Provider, observed: Observed) -> None:
-    """Remove or stop what the step is about; a node whose data stays is stopped in order first.
-
-    `observed` is the lab as it was: what is mounted in it is let go in order.
-    """
+    """Remove or stop what the step is about; what holds data (`observed` tells) lets go of it in order first."""
     target = step.target
     if isinstance(target, ObservedNode):
         if target.role in ("storage", "keeper"):
