@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from heapq import heapify, heappush
+from itertools import count
 
 from labctl.errors import LabctlError
 from labctl.events import Emit, StepEnded, StepOutput, StepStarted
@@ -32,6 +34,10 @@ BUILD_GRACE = 2.0
 
 Action = Callable[[Step, Callable[[str], None]], None]
 """Carries out one step; the second argument takes lines of output."""
+
+
+FIRST = {Verb.START: 0}
+"""Who comes first when several steps could: what was made is started while the next is made, not after the last."""
 
 
 class Interrupted(Exception):
@@ -62,7 +68,7 @@ def execute(
     their next line of output or turn of waiting), gives them `GRACE` seconds to take back what is half done, and is
     then passed on.
     """
-    run = _Run(plan, action, emit, clock, threading.Semaphore(workers), stop or threading.Event())
+    run = _Run(plan, action, emit, clock, _Slots(workers), stop or threading.Event())
     return run.all()
 
 
@@ -73,7 +79,7 @@ class _Run:
         action: Action,
         emit: Emit,
         clock: Callable[[], float],
-        slots: threading.Semaphore,
+        slots: _Slots,
         stop: threading.Event,
     ) -> None:
         self.steps = {step.id: step for step in plan.steps}
@@ -138,7 +144,7 @@ class _Run:
     def work(self, step: Step) -> None:
         error: BaseException | None = None
         start = time.monotonic()
-        holds_slot = step.verb is not Verb.VERIFY and self.take_slot()
+        holds_slot = step.verb is not Verb.VERIFY and self.slots.take(FIRST.get(step.verb, 1), self.stopping)
         try:
             if self.stopping.is_set():
                 return
@@ -149,15 +155,8 @@ class _Run:
             error = caught
         finally:
             if holds_slot:
-                self.slots.release()
+                self.slots.give_back()
             self.finished.put((step, time.monotonic() - start, error))
-
-    def take_slot(self) -> bool:
-        """Wait for a slot; False when the run was interrupted meanwhile: a silent build may keep its slot for long."""
-        while not self.slots.acquire(timeout=0.2):
-            if self.stopping.is_set():
-                return False
-        return True
 
     def end(self, step: Step, seconds: float, error: BaseException | None) -> None:
         if error is None:
@@ -172,3 +171,35 @@ class _Run:
         self.emit(
             StepEnded(step.id, step.verb, step.ref, "failed", seconds, self.clock(), str(error), tuple(details), hint)
         )
+
+
+class _Slots:
+    """A number of places; who waits for one gets it by rank, the lowest first, and then by turn."""
+
+    def __init__(self, number: int) -> None:
+        self.free = number
+        self.waiting: list[tuple[int, int]] = []
+        self.turns = count()
+        self.changed = threading.Condition()
+
+    def take(self, rank: int, stopping: threading.Event) -> bool:
+        """Wait for a place; False when the run was interrupted meanwhile: a silent build may keep its place long."""
+        with self.changed:
+            own = (rank, next(self.turns))
+            heappush(self.waiting, own)
+            try:
+                while not self.free or self.waiting[0] != own:
+                    self.changed.wait(0.2)
+                    if stopping.is_set():
+                        return False
+                self.free -= 1
+                return True
+            finally:
+                self.waiting.remove(own)
+                heapify(self.waiting)
+                self.changed.notify_all()
+
+    def give_back(self) -> None:
+        with self.changed:
+            self.free += 1
+            self.changed.notify_all()
