@@ -1,7 +1,7 @@
 # Everything that is done to this project by name. `make help` lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test gates bench soak lint fmt lock clean environment engine programs
+.PHONY: help docs demo test gates bench soak lint fmt lock clean environment engine programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,12 @@ lint: environment ## format, lint, types and layers, without changing anything
 fmt: environment ## format, and mend what the linter can mend
 	$(BIN)/ruff format cli tests
 	$(BIN)/ruff check --fix cli tests
+
+docs: environment ## write what of the docs is generated
+	$(BIN)/python -m tests.docs.reference > docs/reference.md
+	$(BIN)/labctl explain --markdown > docs/errors.md
+	$(BIN)/labctl schema > docs/lab.schema.json
+	$(BIN)/python -m labctl.documents.schema > docs/documents.schema.json
 
 lock: environment ## newest versions with hashes into requirements.lock; no index addresses in it
 	@$(BIN)/pip install --quiet uv

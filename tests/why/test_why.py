@@ -50,6 +50,8 @@ def test_every_reason_is_told_with_what_to_try(project: Project) -> None:
     assert "try: labctl start halted" in page
     assert "try: labctl why sick" in page
     assert list(reasons(project, "good")) == ["good"]
+    project.labctl("exec", "good", "--", "sv", "down", "/run/lab/sv/quiet")
+    assert "quiet: down" in failing(reasons(project, "good")["good"])["its services to stay up"]
     project.labctl("exec", "good", "--", "pkill", "-x", "sshd")
     project.labctl("exec", "good", "--", "sv", "down", "/run/lab/sv/sshd")
     assert any("22" in said for said in failing(reasons(project, "good")["good"]).values())

@@ -1,0 +1,131 @@
+"""What the documentation says holds: every block of code is run, or says why not; generated pages are up to date."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from labctl import api
+from labctl.errors import LabctlError
+from tests.docs import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BIN = Path(sys.executable).parent
+FENCE = re.compile(r"^(```+)(\w*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: (.{10,}) -->\n\Z")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: `reason` is why it is not run, None when it is."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    reason: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        before = text[: found.start()]
+        reason = NOT_RUN.search(before)
+        yield Block(page, before.count("\n") + 1, found[2], found[3], reason[1] if reason else None)
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+RUN = [page for page in PAGES if any(b.language in ("sh", "python") and b.reason is None for b in blocks(page))]
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(ALL) > 15
+    assert [page.name for page in RUN] == ["ci.md", "desktops.md", "tour.md"]
+
+
+@pytest.mark.parametrize("block", ALL, ids=str)
+def test_every_block_is_of_a_kind_that_is_tested(block: Block) -> None:
+    assert block.reason or block.language in ("sh", "python", "yaml"), "mark it: <!-- not run: the reason -->"
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.language == "yaml" and b.reason is None], ids=str)
+def test_lab_files_are_valid(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(block.text)
+    try:
+        api.load([str(tmp_path / "lab.yaml")])
+    except LabctlError as error:
+        pytest.fail("\n".join([str(error), *error.details]), pytrace=False)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_what_a_page_says_can_be_done(page: Path, tmp_path: Path, labctl_home: Path, host_state: None) -> None:
+    """All blocks of a page in order, in one shell in one directory; lab files are written where they stand."""
+    token = secrets.token_hex(3)
+    script = ["set -eu"]
+    for number, block in enumerate(b for b in blocks(page) if b.reason is None):
+        own = re.sub(r"^name: ([\w-]+)$", rf"name: \1-{token}", block.text, flags=re.MULTILINE)
+        if block.language == "yaml" and block.text.startswith("# lab.yaml\n"):
+            script.append(f"cat > lab.yaml <<'END'\n{own}END")
+        elif block.language == "sh":
+            script.append(
+                block.text.replace(
+                    "labctl init hello\n", f"labctl init hello\nsed -i 's/^name: .*/&-{token}/' hello/lab.yaml\n"
+                )
+            )
+        elif block.language == "python":
+            (tmp_path / f"block{number}.py").write_text(block.text)
+            script.append(f"{sys.executable} block{number}.py")
+    environ = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    environ.pop("DISPLAY", None)
+    done = subprocess.run(
+        ["bash", "-xc", "\n".join(script)],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+    for name in [*re.findall(rf"[\w-]+-{token}", "\n".join(script)), f"hello-{token}"]:
+        subprocess.run(
+            [BIN / "labctl", "down", "--name", name, "--volumes", "--quiet"], capture_output=True, check=False
+        )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}"
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs/reference.md").read_text() == reference.text(), "make docs"
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"), [("vendor.github-workflows", "github-actions.yml"), ("vendor.gitlab-ci", "gitlab-ci.yml")]
+)
+def test_examples_are_what_their_systems_read(schema: str, file: str) -> None:
+    argv = [str(BIN / "check-jsonschema"), "--builtin-schema", schema, str(ROOT / "examples/ci" / file)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples/ci").iterdir()), ids=lambda path: path.name)
+def test_examples_call_labctl_as_it_is(path: Path) -> None:
+    from labctl.app import build
+
+    calls = re.findall(r"labctl (ci [^\n']*)", path.read_text())
+    assert calls
+    for call in calls:
+        command = build(["ci"]).commands["ci"]  # type: ignore[attr-defined]
+        command.make_context("ci", call.split()[1:])
