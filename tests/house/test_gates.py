@@ -54,3 +54,9 @@ def test_schema_of_documents_is_up_to_date() -> None:
 
     written = json.loads((ROOT / "docs/documents.schema.json").read_text())
     assert written == schema()
+
+
+def test_the_reference_is_up_to_date() -> None:
+    from tests.docs import reference
+
+    assert (ROOT / "docs/reference.md").read_text() == reference.text(), "make docs"
