@@ -375,11 +375,12 @@ def take_down(step: Step, provider: Provider, observed: Observed) -> None:
     """Remove or stop what the step is about; what holds data (`observed` tells) lets go of it in order first."""
     target = step.target
     if isinstance(target, ObservedNode):
-        if target.role in ("storage", "keeper"):
+        ours = target.role in ("storage", "keeper")
+        if ours:
             from labctl import sharing
 
             sharing.let_go(provider, observed, target)
-        elif step.verb is Verb.STOP or (target.volumes and target.state == "running"):
+        if step.verb is Verb.STOP or ((ours or target.volumes) and target.state == "running"):
             provider.stop(target, timeout=10.0)
         if step.verb is Verb.STOP:
             return

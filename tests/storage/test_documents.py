@@ -67,6 +67,13 @@ def test_a_dead_storage_container_makes_its_node_unhealthy_whatever_the_keeper_s
     assert found["vote"][0].phase == "ready"
 
 
+def test_what_was_said_of_a_helper_before_it_was_started_does_not_count() -> None:
+    again = node("_storage-web", "storage", status="Up Less than a second")
+    assert uses(lab(**{"_storage-web": again}), KEEPING, READY, now=NOW)["web"][0].phase == "starting"
+    longer = replace(again, status="Up 5 seconds")
+    assert uses(lab(**{"_storage-web": longer}), KEEPING, READY, now=NOW)["web"][0].phase == "ready"
+
+
 def test_the_word_of_a_silent_keeper_does_not_count() -> None:
     found = uses(lab(), KEEPING, READY, now=NOW + 60)
     assert {use.phase for each in found.values() for use in each} == {"unknown"}

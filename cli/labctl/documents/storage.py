@@ -20,18 +20,18 @@ Told = Mapping[str, Any]
 def uses(observed: Observed, keeping: Told, state: Told, *, now: float | None = None) -> dict[str, list[UseDocument]]:
     """The uses of each node. `keeping` is what the keeper was told to do, `state` what it says of it."""
     found: dict[str, list[UseDocument]] = {}
-    old = (time.time() if now is None else now) - float(state.get("time") or 0) > STALE
+    age = (time.time() if now is None else now) - float(state.get("time") or 0)
     for node, told in (keeping.get("nodes") or {}).items():
         if node not in observed.nodes:
             continue
         known = (state.get("nodes") or {}).get(node) or {}
         for mount in told.get("mounts") or ():
             said = (known.get("volumes") or {}).get(mount["volume"]) or {}
-            said = _alive(observed, STORAGE + node, said, old=old)
+            said = _alive(observed, STORAGE + node, said, age=age)
             found.setdefault(node, []).append(_use(node, mount, said, raw=False))
         for device in told.get("devices") or ():
             said = (state.get("disks") or {}).get(device["volume"]) or {}
-            said = _alive(observed, DISK + device["volume"], said, old=old)
+            said = _alive(observed, DISK + device["volume"], said, age=age)
             found.setdefault(node, []).append(_use(node, device, said, raw=True))
     return found
 
@@ -85,17 +85,24 @@ def _volume(
     )
 
 
-def _alive(observed: Observed, name: str, said: Told, *, old: bool) -> Told:
+def _alive(observed: Observed, name: str, said: Told, *, age: float) -> Told:
     """What is said of a volume, unless nobody can know: the container that brings it is dead, or the keeper silent."""
     container = observed.nodes.get(name)
     if container is None or container.state != "running":
         status = container.status if container is not None else "missing"
         return {**said, "phase": "failed", "layer": "mount", "message": f"what mounts it does not run ({status})",
                 "hint": "the keeper starts it again; see `labctl logs _keeper`"}  # fmt: skip
-    if old:
+    if age > STALE:
         return {"phase": "unknown", "layer": "keeper", "message": "the keeper of the lab's storage does not report",
                 "hint": "labctl up"}  # fmt: skip
+    began = _JUST_STARTED.match(container.status)
+    if began and age > float(began[1] or 0):  # what was said is older than the container
+        return {"phase": "starting"}
     return said
+
+
+_JUST_STARTED = re.compile(r"Up (?:(\d+) seconds?|Less than a second)")
+"""The engine's words on a container that runs for less than a minute."""
 
 
 def _use(node: str, told: Told, said: Told, *, raw: bool) -> UseDocument:

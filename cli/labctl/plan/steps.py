@@ -206,7 +206,7 @@ class _Draft:
             storage = self.observed.nodes.get(STORAGE + node.name)
             if storage is not None:
                 self._remove(storage, f"its node goes: {because}")
-            after = [f"{Verb.REMOVE} {node_ref(storage.name)}"] if storage is not None else []
+            after = [f"{Verb.REMOVE} {ref}" for ref in before_removing(node, self.observed)]
             self.add(Verb.REMOVE, node_ref(node.name), because, node, after, destroys=destroys)
 
     # ------------------------------------------------------------ one node
