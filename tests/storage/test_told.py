@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from labctl import sharing
@@ -128,3 +130,25 @@ def test_a_lab_without_served_volumes_has_none_of_it(tmp_path: Path) -> None:
     assert list(whole.nodes) == ["a"]
     assert "clients=" not in whole.nodes["a"].content
     assert "serves=" not in whole.nodes["a"].shape
+
+
+def test_a_lab_without_served_volumes_loads_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("name: plain\nvolumes: {d: {type: local}}\nnodes: {a: {volumes: ['d:/d']}}\n")
+    program = """
+import sys
+import subprocess
+import sys
+from pathlib import Path
+from labctl import planning, work
+from labctl.plan.desired import desired
+from labctl.plan.model import Observed
+from labctl.plan.steps import plan_up
+from labctl.source.load import load
+lab = load(None, cwd=Path.cwd(), environ={}, home=Path.cwd()).lab
+planning.refuse_unbuilt(lab, ())
+wanted = desired(lab, planning._makings(lab), Observed(lab.name))
+plan_up(wanted, Observed(lab.name))
+print(*(name for name in sys.modules if name.endswith((".sharing", ".plan.storage", "_server", "_target", ".stored"))))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
