@@ -303,7 +303,8 @@ def raise_for(outcome: Outcome) -> None:
 
 def _told(step: str, error: Exception, *, evidence: bool) -> list[str]:
     details = error.details if isinstance(error, LabctlError) and evidence else ()
-    return [f"{step}: {error}", *(f"  {line}" for line in details)]
+    name = f" [{error.code}]" if isinstance(error, LabctlError) else ""
+    return [f"{step}: {error}{name}", *(f"  {line}" for line in details)]
 
 
 def _fallen(planned: Planned, errors: Collection[str], work: Work) -> list[str]:

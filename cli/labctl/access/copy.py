@@ -134,7 +134,9 @@ def _copy_one(source_end: End, source: str, end: End, goal: str, *, owner: str |
             several=several,
         )
     except LabctlError as error:
-        raise type(error)(f"{end.node}: {error.message}" if end.node else error.message, hint=error.hint) from None
+        raise type(error)(
+            f"{end.node}: {error.message}" if end.node else error.message, hint=error.hint, code=error.code
+        ) from None
     _transfer(source_end, found.path, end, where, owner=owner, say=say)
 
 

@@ -155,7 +155,9 @@ def _pull(engine: Engine, image: str, on_line: Line | None, *, first: float) -> 
     except LabctlError as error:
         if error.hint and image in str(error):
             raise
-        raise type(error)(f"{error.message}: {image}", details=error.details, hint=error.hint) from error
+        raise type(error)(
+            f"{error.message}: {image}", details=error.details, hint=error.hint, code=error.code
+        ) from error
 
 
 # ---------------------------------------------------------------- bake
