@@ -26,6 +26,8 @@ _DETACH = 2
 _SHUTDOWN = 0x8004587D
 _WITHOUT_LOG = struct.pack("I", 2)
 _DEADLINE = 10.0
+_WRITE = 60.0
+_SILENT = 3.0
 _FENCED = ("ext2", "ext3", "ext4", "xfs")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,15 +79,17 @@ def take_off(pid: int, target: str) -> None:
     _apart(work)
 
 
-def write_out(pid: int, target: str) -> None:
-    """Have what is mounted there written to the server. Raises OSError, also when that takes too long."""
+def write_out(pid: int, target: str, answers: Callable[[], bool]) -> None:
+    """Have what is mounted there written to the server. Raises OSError, also when that takes too long: a minute, or
+    some seconds in which the server does not answer.
+    """
 
     def work() -> None:
         os.setns(_space(pid), os.CLONE_NEWNS)
         fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
         _check(_libc.syncfs(fd))
 
-    _apart(work)
+    _apart(work, seconds=_WRITE, hope=answers)
 
 
 def fence(pid: int, targets: list[str]) -> None:
@@ -135,8 +139,10 @@ def _take_off(target: str) -> None:
         pass
 
 
-def _apart(work: Callable[[], None], *, seconds: float = _DEADLINE) -> None:
-    """Do it in a child; its OSError is raised here, and TimeoutError when it does not end."""
+def _apart(
+    work: Callable[[], None], *, seconds: float = _DEADLINE, hope: Callable[[], bool] = lambda: True
+) -> None:
+    """Do it in a child; its OSError is raised here, and TimeoutError when it does not end, or without `hope`."""
     child = os.fork()
     if child == 0:
         code = errno.EIO
@@ -152,11 +158,14 @@ def _apart(work: Callable[[], None], *, seconds: float = _DEADLINE) -> None:
             os._exit(code)
     deadline = time.monotonic() + seconds
     pause = 0.001
+    hoped = time.monotonic()
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() > deadline:
+        if hope():
+            hoped = time.monotonic()
+        if time.monotonic() > min(deadline, hoped + _SILENT):
             os.kill(child, signal.SIGKILL)
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         time.sleep(pause)

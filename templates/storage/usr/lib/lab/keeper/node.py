@@ -61,7 +61,7 @@ class Node:
             if storage is not None:
                 self._starter.start(wanted["storage"])
             return {"healthy": False, "volumes": {mount["volume"]: _gone(storage) for mount in mounts}}
-        volumes = paths.volumes_of(storage.pid)
+        volumes = paths.volumes_of(storage.pid, storage.started)
         known = {mount["volume"]: self._place(mount, volumes, node, storage) for mount in mounts}
         healthy = all(each["mounted"] and not each.get("layer") for each in known.values())
         if all(each["mounted"] for each in known.values()):

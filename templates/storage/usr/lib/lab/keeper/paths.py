@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,18 @@ def write(path: Path, data: dict[str, Any]) -> None:
     os.replace(beside, path)
 
 
-def volumes_of(pid: int) -> dict[str, dict[str, Any]]:
-    """What a storage container says of its volumes; nothing when it has been silent."""
+def volumes_of(pid: int, started: str) -> dict[str, dict[str, Any]]:
+    """What a storage container says of its volumes; nothing when it has been silent, or has said it in a former life."""
     data = read(Path(f"/proc/{pid}/root{STATE}")) if pid else {}
     volumes: dict[str, dict[str, Any]] = data.get("volumes", {})
-    return volumes if time.time() - data.get("time", 0) < _FRESH else {}
+    said = data.get("time", 0)
+    return volumes if said > _seconds(started) and time.time() - said < _FRESH else {}
+
+
+def _seconds(moment: str) -> float:
+    """The engine's ``2026-11-20T17:30:40.123456789Z`` since the epoch."""
+    whole, _, part = moment.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")
 
 
 def alive(pid: int) -> bool:

@@ -91,7 +91,7 @@ class Keeper:
             if container is not None:
                 starter.start(wanted["container"])
             return {"phase": "starting", "message": "its container does not run", "healthy": False}
-        known = paths.volumes_of(container.pid).get(name) or {"phase": "starting"}
+        known = paths.volumes_of(container.pid, container.started).get(name) or {"phase": "starting"}
         if known["phase"] == "ready":
             starter.well()
         if run and run != container.started:

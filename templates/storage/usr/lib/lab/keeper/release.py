@@ -36,14 +36,19 @@ def _release(name: str, wanted: dict[str, Any]) -> list[str]:
         mine = [mount for mount in wanted["mounts"] if mount["target"] in standing]
         if mine:
             inside.services(node.pid, "force-stop")
-        for mount in mine:
+        storage = engine.inspect(wanted["storage"])
+
+        def answers(mount: dict[str, Any]) -> bool:
+            known = paths.volumes_of(storage.pid, storage.started) if storage is not None else {}
+            return bool(known.get(mount["volume"], {}).get("active"))
+
+        # Those whose server answers first: who waits for another one is cut off then.
+        for mount in sorted(mine, key=answers, reverse=True):
             try:
-                inside.write_out(node.pid, mount["target"])
+                inside.write_out(node.pid, mount["target"], partial(answers, mount))
             except OSError as error:
                 problems.append(f"{name}: {mount['volume']} could not be written out: {error.strerror}")
-        if problems:
-            # Whoever waits for a server that does not answer waits no longer.
-            engine.kill(wanted["storage"])
+                engine.kill(wanted["storage"])
         for mount in reversed(mine):
             try:
                 inside.take_off(node.pid, mount["target"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import subprocess
 import tempfile
 
 from storage import kernel
@@ -13,12 +15,16 @@ OWNER = 1000
 """uid and gid of the user `lab`: the root directory of a new file system is its."""
 
 _BEGINNING = 64 << 10
+_SUPERBLOCK = 1024
 _CHECK = 600.0
 _MAKE = 120.0
 
 
-def prepare(device: str, wanted: str, *, read_only: bool) -> str:
-    """The type of the device's file system, ready to be mounted: made when the disk is empty, else checked."""
+def prepare(device: str, size: int, wanted: str, *, read_only: bool) -> str:
+    """The type of the device's file system, ready to be mounted: made when the disk is empty, else checked.
+
+    It takes all `size` bytes of the device, if it can.
+    """
     found = _found(device)
     if found is None:
         if read_only:
@@ -27,6 +33,8 @@ def prepare(device: str, wanted: str, *, read_only: bool) -> str:
         return wanted
     if not read_only:
         _check(device, found)
+        if found != "xfs" and _size(device) < size:
+            _grow_unmounted(device)
     return found
 
 
@@ -52,8 +60,30 @@ def grow(device: str, kind: str) -> None:
             result = run(*words, seconds=_CHECK)
         finally:
             kernel.unmount(place, kernel.DETACH)
+    if "Permission denied" in result.stdout:
+        raise Failure(
+            FILE_SYSTEM,
+            f"{kind} cannot grow while it is mounted: that takes the capability SYS_RESOURCE, which this host does not give",
+            "it grows when its node is stopped and started: labctl restart NODE",
+        )
     if result.returncode:
         raise Failure(FILE_SYSTEM, f"{words[0]}: {_last(result.stdout)}")
+
+
+def _size(device: str) -> int:
+    """Bytes that an ext file system takes of its device, a block more: what is left over is no room for growing."""
+    with open(device, "rb") as disk:
+        disk.seek(_SUPERBLOCK)
+        head = disk.read(0x154)
+    low, order, high = (struct.unpack_from("<I", head, at)[0] for at in (0x4, 0x18, 0x150))
+    return int((low + (high << 32) + 1) << (10 + order))
+
+
+def _grow_unmounted(device: str) -> None:
+    for words in (("e2fsck", "-f", "-p", device), ("resize2fs", device)):
+        result = _run(*words, seconds=_CHECK)
+        if result.returncode >= 4 or (result.returncode and words[0] == "resize2fs"):
+            raise Failure(FILE_SYSTEM, f"{words[0]}: {_last(result.stdout)}")
 
 
 def _found(device: str) -> str | None:
@@ -95,7 +125,7 @@ def _check(device: str, kind: str) -> None:
         raise Failure(FILE_SYSTEM, f"the file system is damaged: {_last(result.stdout)}")
 
 
-def _run(*argv: str, seconds: float):
+def _run(*argv: str, seconds: float) -> subprocess.CompletedProcess[str]:
     try:
         return run(*argv, seconds=seconds)
     except Stuck as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from storage import filesystem, kernel, loop
 from storage.disk import Disk
-from storage.failure import DEVICE, NETWORK, PORTAL, Failure
+from storage.failure import DEVICE, FILE_SYSTEM, NETWORK, PORTAL, Failure
 from storage.relay import Relay
 from storage.volume import MOUNTS, Ended, Life
 
@@ -22,6 +22,9 @@ class IscsiDevice(Life):
     _relay: Relay | None = None
     _disk: Disk | None = None
     _loop: loop.Loop | None = None
+    _problem: Failure | None = None
+    _grown = 0
+    """The size that was asked for last: what failed for want of rights would fail again."""
 
     def up(self) -> None:
         self._attach(number=self.wanted["loop"])
@@ -42,8 +45,9 @@ class IscsiDevice(Life):
         if not device.attached():
             raise Ended("the disk was taken out of use")
         relay.hold(on=bool(self.wanted.get("hold")))
-        if not relay.held and self.wanted.get("size", 0) > device.size():
-            self._grow()
+        if relay.carries and self.wanted.get("size", 0) > self._grown:
+            self._problem = self._try_to_grow()
+        problem = self._problem
         active, standby, down = relay.paths()
         known: dict[str, Any] = {
             "way": "user space",
@@ -59,6 +63,8 @@ class IscsiDevice(Life):
             known["held"] = True
         elif not active:
             known |= {"layer": PORTAL, "message": "no portal answers", "hint": "it goes on when the server is back"}
+        elif problem is not None:
+            known |= {"layer": problem.layer, "message": problem.message, "hint": problem.hint}
         return known
 
     def down(self) -> None:
@@ -67,9 +73,12 @@ class IscsiDevice(Life):
             self._disk.close()
         if self._loop is not None:
             self._loop.clear()
+            if "loop" in self.wanted:
+                loop.remove(self.wanted["loop"])
         if self._relay is not None:
             self._relay.close()
-        self._disk = self._loop = self._relay = None
+        self._disk = self._loop = self._relay = self._problem = None
+        self._grown = 0
 
     def _attach(self, *, number: int | None) -> loop.Loop:
         self._relay = Relay(self.wanted["portals"])
@@ -85,6 +94,21 @@ class IscsiDevice(Life):
         except OSError as error:
             raise Failure(DEVICE, f"no loop device: {error.strerror}") from error
         return self._loop
+
+    def _try_to_grow(self) -> Failure | None:
+        """A disk that cannot grow now goes on as it is, and the next look tries again."""
+        try:
+            if self._loop is not None and self.wanted["size"] > self._loop.size():
+                self._grow()
+            self._grown = self.wanted["size"]
+        except Failure as error:
+            if error.layer == FILE_SYSTEM:
+                self._grown = self.wanted["size"]
+            print(f"{self.name}: {error.layer}: {error.message}", flush=True)
+            return error
+        except OSError as error:
+            return Failure(DEVICE, f"it does not grow: {error.strerror}")
+        return None
 
     def _grow(self) -> None:
         assert self._disk and self._loop
@@ -103,7 +127,9 @@ class IscsiVolume(IscsiDevice):
         place.mkdir(parents=True, exist_ok=True)
         read_only = self.wanted.get("read_only", False)
         device = self._attach(number=None)
-        self._kind = filesystem.prepare(device.path, self.wanted.get("fs") or "ext4", read_only=read_only)
+        self._kind = filesystem.prepare(
+            device.path, device.size(), self.wanted.get("fs") or "ext4", read_only=read_only
+        )
         filesystem.mount(device.path, str(place), self._kind, read_only=read_only)
         self._mount = kernel.device_of(str(place))
         # From here on the mount alone keeps the device: it goes with it, whoever is killed.

@@ -66,6 +66,11 @@ class Relay:
         """Whether traffic is stopped."""
         return self._held
 
+    @property
+    def carries(self) -> bool:
+        """Whether the initiator is connected to a portal."""
+        return bool(self._open) and not self._held
+
     def paths(self) -> tuple[str, list[str], list[str]]:
         """The active portal ("" for none), those that stand by, those that are down."""
         with self._changed:

@@ -28,6 +28,7 @@ class Life:
         self.wanted = wanted
         self._state = state
         self._stopped = threading.Event()
+        self._said = ""
         self._thread = threading.Thread(target=self._live, name=self.name, daemon=True)
 
     def start(self) -> None:
@@ -79,7 +80,9 @@ class Life:
 
     def _failed(self, layer: str, message: str, hint: str) -> None:
         self._state.set(self.name, phase="failed", layer=layer, message=message, hint=hint or failure.HINTS[layer])
-        print(f"{self.name}: {layer}: {message}", flush=True)
+        if self._said != message:
+            self._said = message
+            print(f"{self.name}: {layer}: {message}", flush=True)
 
     def _take_down(self) -> None:
         began = time.monotonic()
