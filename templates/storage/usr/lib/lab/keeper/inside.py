@@ -139,9 +139,7 @@ def _take_off(target: str) -> None:
         pass
 
 
-def _apart(
-    work: Callable[[], None], *, seconds: float = _DEADLINE, hope: Callable[[], bool] = lambda: True
-) -> None:
+def _apart(work: Callable[[], None], *, seconds: float = _DEADLINE, hope: Callable[[], bool] = lambda: True) -> None:
     """Do it in a child; its OSError is raised here, and TimeoutError when it does not end, or without `hope`."""
     child = os.fork()
     if child == 0:

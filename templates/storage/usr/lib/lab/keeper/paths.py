@@ -48,7 +48,7 @@ def write(path: Path, data: dict[str, Any]) -> None:
 
 
 def volumes_of(pid: int, started: str) -> dict[str, dict[str, Any]]:
-    """What a storage container says of its volumes; nothing when it has been silent, or has said it in a former life."""
+    """What a storage container says of its volumes; nothing when it has been silent since its start."""
     data = read(Path(f"/proc/{pid}/root{STATE}")) if pid else {}
     volumes: dict[str, dict[str, Any]] = data.get("volumes", {})
     said = data.get("time", 0)

@@ -5,6 +5,8 @@ A node that is stopped before its storage container takes the network away from 
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 
 from keeper import engine, inside, paths
 
@@ -61,5 +63,3 @@ def _release(name: str, wanted: dict[str, Any]) -> list[str]:
 def is_released(released: dict[str, str], name: str, started: str) -> bool:
     """Whether that run of the node was released."""
     return released.get(name) == started
-
-

@@ -45,8 +45,10 @@ class Disk:
         self._socket.unlink(missing_ok=True)
         # Not killed with the thread that started it, as "parent death" signals would: it ends when it is told to.
         self._process = subprocess.Popen(
-            ["qemu-storage-daemon", "--chardev", f"socket,id=qmp,path={self._socket},server=on,wait=off"]
-            + ["--monitor", "chardev=qmp"],
+            [
+                *("qemu-storage-daemon", "--chardev", f"socket,id=qmp,path={self._socket},server=on,wait=off"),
+                *("--monitor", "chardev=qmp"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -29,3 +29,12 @@ class Failure(Exception):
         self.layer = layer
         self.message = message
         self.hint = hint or HINTS[layer]
+
+
+class Pending(Exception):
+    """A change that is made when the volume is brought up the next time: one sentence, and how to come to that."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

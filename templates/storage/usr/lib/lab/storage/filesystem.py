@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from storage import kernel
-from storage.failure import DEVICE, FILE_SYSTEM, Failure
+from storage.failure import DEVICE, FILE_SYSTEM, Failure, Pending
 from storage.processes import Stuck, run
 
 OWNER = 1000
@@ -28,7 +28,9 @@ def prepare(device: str, size: int, wanted: str, *, read_only: bool) -> str:
     found = _found(device)
     if found is None:
         if read_only:
-            raise Failure(FILE_SYSTEM, "the disk is empty and may only be read", "let a node that may write mount it first")
+            raise Failure(
+                FILE_SYSTEM, "the disk is empty and may only be read", "let a node that may write mount it first"
+            )
         _make(device, wanted)
         return wanted
     if not read_only:
@@ -61,9 +63,8 @@ def grow(device: str, kind: str) -> None:
         finally:
             kernel.unmount(place, kernel.DETACH)
     if "Permission denied" in result.stdout:
-        raise Failure(
-            FILE_SYSTEM,
-            f"{kind} cannot grow while it is mounted: that takes the capability SYS_RESOURCE, which this host does not give",
+        raise Pending(
+            f"{kind} does not grow while it is mounted: that takes the capability SYS_RESOURCE",
             "it grows when its node is stopped and started: labctl restart NODE",
         )
     if result.returncode:
@@ -101,7 +102,9 @@ def _found(device: str) -> str | None:
     if result.returncode == 2 and beginning.count(0) == len(beginning) == _BEGINNING:
         return None
     what = kind or known.get("PTTYPE") or "data that is no file system"
-    raise Failure(FILE_SYSTEM, f"the disk holds {what}, which is left as it is", "remove the volume, or use it as a device")
+    raise Failure(
+        FILE_SYSTEM, f"the disk holds {what}, which is left as it is", "remove the volume, or use it as a device"
+    )
 
 
 def _make(device: str, kind: str) -> None:

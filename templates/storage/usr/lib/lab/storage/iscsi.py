@@ -8,7 +8,7 @@ from typing import Any
 
 from storage import filesystem, kernel, loop
 from storage.disk import Disk
-from storage.failure import DEVICE, FILE_SYSTEM, NETWORK, PORTAL, Failure
+from storage.failure import DEVICE, FILE_SYSTEM, NETWORK, PORTAL, Failure, Pending
 from storage.relay import Relay
 from storage.volume import MOUNTS, Ended, Life
 
@@ -22,7 +22,7 @@ class IscsiDevice(Life):
     _relay: Relay | None = None
     _disk: Disk | None = None
     _loop: loop.Loop | None = None
-    _problem: Failure | None = None
+    _problem: Failure | Pending | None = None
     _grown = 0
     """The size that was asked for last: what failed for want of rights would fail again."""
 
@@ -39,7 +39,9 @@ class IscsiDevice(Life):
 
     def look(self) -> dict[str, Any]:
         relay, disk, device = self._relay, self._disk, self._loop
-        assert relay and disk and device
+        assert relay is not None
+        assert disk is not None
+        assert device is not None
         if not disk.alive:
             raise Ended("the iSCSI client has ended")
         if not device.attached():
@@ -63,6 +65,8 @@ class IscsiDevice(Life):
             known["held"] = True
         elif not active:
             known |= {"layer": PORTAL, "message": "no portal answers", "hint": "it goes on when the server is back"}
+        elif isinstance(problem, Pending):
+            known |= {"pending": "restart", "message": problem.message, "hint": problem.hint}
         elif problem is not None:
             known |= {"layer": problem.layer, "message": problem.message, "hint": problem.hint}
         return known
@@ -95,12 +99,15 @@ class IscsiDevice(Life):
             raise Failure(DEVICE, f"no loop device: {error.strerror}") from error
         return self._loop
 
-    def _try_to_grow(self) -> Failure | None:
+    def _try_to_grow(self) -> Failure | Pending | None:
         """A disk that cannot grow now goes on as it is, and the next look tries again."""
         try:
             if self._loop is not None and self.wanted["size"] > self._loop.size():
                 self._grow()
             self._grown = self.wanted["size"]
+        except Pending as error:
+            self._grown = self.wanted["size"]
+            return error
         except Failure as error:
             if error.layer == FILE_SYSTEM:
                 self._grown = self.wanted["size"]
@@ -111,7 +118,8 @@ class IscsiDevice(Life):
         return None
 
     def _grow(self) -> None:
-        assert self._disk and self._loop
+        assert self._disk is not None
+        assert self._loop is not None
         self._disk.grow(self.wanted["size"])
         self._loop.grow()
 
@@ -151,5 +159,5 @@ class IscsiVolume(IscsiDevice):
 
     def _grow(self) -> None:
         super()._grow()
-        assert self._loop
+        assert self._loop is not None
         filesystem.grow(self._loop.path, self._kind)

@@ -59,7 +59,11 @@ class NfsVolume(Life):
             "down": down,
         }
         if down:
-            known |= {"layer": PORTAL, "message": "the server does not answer", "hint": "it goes on when the server is back"}
+            known |= {
+                "layer": PORTAL,
+                "message": "the server does not answer",
+                "hint": "it goes on when the server is back",
+            }
         return known
 
     def down(self) -> None:

@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 INTERVAL = 1.0
@@ -36,7 +37,7 @@ class Relay:
         self._open: set[tuple[socket.socket, socket.socket | None]] = set()
         self._ended = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=8)
-        self.address = "127.0.0.1:{}".format(self._listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         for portal in self._portals:
             self._start(self._watch, portal)
         self._start(self._accept)
@@ -82,7 +83,7 @@ class Relay:
             return (name[active] if active else "", standby, down)
 
     def why_down(self) -> str:
-        """"refused" when a portal's host answers and its service does not, else "silent"."""
+        """ "refused" when a portal's host answers and its service does not, else "silent"."""
         with self._changed:
             return "refused" if "refused" in self._errors.values() else "silent"
 
@@ -130,7 +131,7 @@ class Relay:
 
     # ------------------------------------------------------------ connections
 
-    def _start(self, what, *arguments) -> None:
+    def _start(self, what: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=what, args=arguments, daemon=True).start()
 
     def _accept(self) -> None:

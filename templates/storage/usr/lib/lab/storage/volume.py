@@ -57,8 +57,7 @@ class Life:
 
     def changed(self, wanted: dict[str, Any]) -> bool:
         """Take up what can be changed while it is there; False when it has to be brought up anew."""
-        same = self.wanted == wanted
-        return same
+        return self.wanted == wanted
 
     def _live(self) -> None:
         self._state.set(self.name, phase="starting")
