@@ -107,6 +107,9 @@ class Rig:
     def end(self) -> None:
         """Take everything away, the keeper first."""
         for short in reversed(self.made):
+            # Only a disk container that may end in order takes away the device that it made under a number.
+            if short.startswith("_disk"):
+                docker("stop", "-t", "5", self.name(short), check=False)
             docker("rm", "-f", "-v", self.name(short), check=False)
         for volume in self.volumes:
             docker("volume", "rm", "-f", self.name(volume), check=False)
