@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,9 +90,16 @@ def attach(file: str, *, read_only: bool, number: int | None = None) -> Loop:
 
 
 def remove(number: int) -> None:
-    """Take away a device that was made under its number; one in use stays."""
-    with suppress(OSError):
-        _control(_REMOVE, number)
+    """Take away a device that was made under its number; one that stays in use stays."""
+    for _ in range(_TRIES):
+        try:
+            _control(_REMOVE, number)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _control(request: int, argument: int = 0) -> int:
