@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -51,7 +50,7 @@ class Figures:
 
     rounds: int
     seed: int
-    killed: Counter[str] = field(default_factory=Counter)
+    killed: dict[str, int] = field(default_factory=dict)
     up: list[float] = field(default_factory=list)
     down: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -94,10 +93,11 @@ def interrupted(project: Project, command: str, seconds: float, figures: Figures
     process = project.begin(command, *(["--yes"] if command == "up" else ["-n", project.name, "--volumes"]))
     try:
         process.wait(seconds)
-        figures.killed[f"{command}: was faster"] += 1
+        what = f"{command}: was faster"
     except subprocess.TimeoutExpired:
         process.kill()
-        figures.killed[f"{command}: killed"] += 1
+        what = f"{command}: killed"
+    figures.killed[what] = figures.killed.get(what, 0) + 1
     process.communicate()
 
 
