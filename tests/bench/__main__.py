@@ -17,11 +17,11 @@ import docker
 import platformdirs
 import typer
 
-from tests.bench import composing, host
+from tests.bench import composing, host, storage
 from tests.bench.contenders import HERE, Compose, Contender, Floor, Labctl, Shape, timed
 from tests.bench.table import Series, markdown
 
-PARTS = ("up", "networks", "health", "noop", "desktops", "help")
+PARTS = ("up", "networks", "health", "noop", "desktops", "help", "storage")
 
 
 @dataclass
@@ -118,8 +118,12 @@ def main(
     patience: Annotated[float, typer.Option(help="Seconds to wait, each time, until the host is quiet.")] = 30.0,
     output: Annotated[Path | None, typer.Option(help="Write every figure to this JSON file.")] = None,
 ) -> None:
-    """Measure labctl beside docker compose and a bare script, in turn, and print medians and ratios."""
+    """Measure labctl beside docker compose and a bare script, in turn, and print medians and ratios.
+
+    ``storage``: shared storage beside the same tools put together by hand.
+    """
     parts = only.split(",")
+    rates: list[storage.Rates] = []
     if unknown := set(parts) - set(PARTS):
         raise typer.BadParameter(f"no such part: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,36 +133,39 @@ def main(
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="labctl-bench-")))
         labctl = Labctl(directory, engine)
         undo.callback(lambda: host.remove_all(engine, host.LABEL, *(f"labctl.lab={lab}" for lab in labctl.labs)))
-        bench = _prepared(labctl, rounds, patience)
+        bench = Bench(labctl, [], rounds, patience, _say)
         # Also what was measured before somebody lost patience.
-        undo.callback(_report, bench, output)
-        _measure(bench, parts, [int(size) for size in sizes.split(",")])
+        undo.callback(_report, bench, rates, output)
+        if set(parts) != {"storage"}:
+            bench.others = _others(labctl)
+            _measure(bench, parts, [int(size) for size in sizes.split(",")])
+        if "storage" in parts:
+            storage.measure(labctl, rates, rounds, patience, _say)
 
 
-def _report(bench: Bench, output: Path | None) -> None:
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _report(bench: Bench, rates: Sequence[storage.Rates], output: Path | None) -> None:
     found = sorted(bench.found, key=lambda series: series.name.startswith("`down`"))
-    typer.echo(markdown(found))
-    typer.echo(f"\n{_circumstances(bench)}")
+    tables = [markdown(found)] * bool(found) + [storage.markdown(rates)] * bool(rates)
+    typer.echo("\n\n".join((*tables, _circumstances(bench))))
     if output is not None:
-        output.write_text(json.dumps([vars(series) for series in found], indent=1))
+        output.write_text(json.dumps([vars(series) for series in (*found, *rates)], indent=1))
 
 
-def _prepared(labctl: Labctl, rounds: int, patience: float) -> Bench:
+def _others(labctl: Labctl) -> list[Contender]:
     """Images are made, compose is there: what is measured then is warm."""
-
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
-
     engine, directory = labctl.engine, labctl.directory
     first = Shape("first", 1)
-    say("making the images, where they are not there")
+    _say("making the images, where they are not there")
     labctl.up(first)
     image = labctl.image(first)
     labctl.down(first)
     program = composing.program(engine, Path(platformdirs.user_cache_dir("labctl", appauthor=False)) / "bench")
-    say(f"docker compose {composing.version(program)}")
-    others: list[Contender] = [Compose(directory, engine, image, program), Floor(directory, engine, image)]
-    return Bench(labctl, others, rounds, patience, say)
+    _say(f"docker compose {composing.version(program)}")
+    return [Compose(directory, engine, image, program), Floor(directory, engine, image)]
 
 
 def _measure(bench: Bench, parts: Sequence[str], sizes: Sequence[int]) -> None:
