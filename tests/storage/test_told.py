@@ -11,7 +11,7 @@ from labctl import sharing
 from labctl.model.lab import Lab
 from labctl.plan import storage
 from labctl.plan.desired import STORAGES, Making, desired
-from labctl.plan.model import BakedImage, Desired, Observed
+from labctl.plan.model import GATEWAY, BakedImage, Desired, Observed
 from labctl.source.load import load
 
 SHOP = """\
@@ -123,6 +123,14 @@ def test_no_secret_is_in_what_is_planned(tmp_path: Path) -> None:
     )
     _, whole = made(tmp_path, text)
     assert "verysecret123" not in repr(whole)
+
+
+def test_the_gateway_of_a_lab_knows_nothing_of_its_storage(tmp_path: Path) -> None:
+    """A lab with both a desktop and a share could not be planned once."""
+    (tmp_path / "lab.yaml").write_text(SHOP.replace("  other: {", "  other: {desktop: true, "))
+    lab = load(None, cwd=tmp_path, environ={}, home=tmp_path).lab
+    makings = {name: Making(BakedImage("image")) for name in (*lab.nodes, STORAGES, GATEWAY)}
+    assert {GATEWAY, "_storage-db", "_keeper"} <= set(desired(lab, makings, Observed(lab.name)).nodes)
 
 
 def test_a_lab_without_served_volumes_has_none_of_it(tmp_path: Path) -> None:

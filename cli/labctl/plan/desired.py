@@ -156,7 +156,7 @@ def _screens(lab: Lab, addresses: Mapping[str, Mapping[str, IPv4Address]]) -> tu
     return tuple(
         f"{name} {' '.join(map(str, own.values()))} {lab.nodes[name].desktop}"
         for name, own in addresses.items()
-        if name != GATEWAY
+        if name in lab.nodes
     )
 
 
