@@ -46,7 +46,7 @@ def plan(
     observed = _avoiding(observed, avoid)
     whole = replace(desired(lab, makings, observed), owner=owner())
     wanted = restrict(whole, _expand(lab, names)) if names else whole
-    observed = _remembered(lab, observed, wanted, directory)
+    observed = _grown(lab, provider, _remembered(lab, observed, wanted, directory))
     return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
 
 
@@ -151,6 +151,24 @@ def _without_chap(lab: Lab, wanted: Desired, directory: LabDirectory) -> set[str
     if directory.has_chap(logins(uses(lab, wanted.nodes))):
         return set()
     return {name for name, node in wanted.nodes.items() if node.role == "storage" or node.serves}
+
+
+def _grown(lab: Lab, provider: Provider, observed: Observed) -> Observed:
+    """`observed` with the sizes that disks have grown to, as their servers were told: labels cannot change."""
+    servers = {volume.server for volume in lab.volumes.values() if volume.size is not None}
+    there = [node for name, node in observed.nodes.items() if name in servers]
+    if not there:
+        return observed
+    from labctl.features import iscsi_target
+
+    sizes: dict[str, int] = {}
+    for node in there:
+        sizes |= iscsi_target.sizes(provider.read(node, iscsi_target.TARGETS) or b"")
+    volumes = {
+        name: replace(each, size=max(each.size or 0, sizes[name])) if name in sizes else each
+        for name, each in observed.volumes.items()
+    }
+    return replace(observed, volumes=volumes)
 
 
 def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:

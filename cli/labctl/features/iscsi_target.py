@@ -73,3 +73,9 @@ def seed(targets: Sequence[TargetOf]) -> tuple[Entry, ...]:
         lines += [f"account {account.user} {account.password}" for account in target.accounts]
         lines += [f"lun {lun.number} {lun.directory} {lun.size} {lun.wwid} {lun.volume[:16]}" for lun in target.luns]
     return (Entry(TARGETS, "".join(f"{line}\n" for line in lines).encode(), 0o600),)
+
+
+def sizes(told: bytes) -> dict[str, int]:
+    """The bytes of each volume's disk, by what a server was told (the content of `TARGETS`)."""
+    lines = (line.split() for line in told.decode(errors="replace").splitlines())
+    return {words[2].rpartition("/")[2]: int(words[3]) for words in lines if words[:1] == ["lun"] and len(words) == 6}

@@ -113,8 +113,7 @@ def _nfs(draft: Draft, name: str, spec: NfsVolumeSpec, server: str) -> Volume:
             exported = absolute(spec.path)
             if exported in _SYSTEM or exported.startswith(_KERNEL):
                 raise ValueError(f"{exported} is a directory of the system and cannot be exported")
-            if any(character in exported for character in '"\\'):
-                raise ValueError("an exported directory has neither quotes nor backslashes in its name")
+            _plain(exported, "an exported directory", '"')
     return Volume(
         name,
         "nfs",
@@ -196,7 +195,19 @@ def _target(text: str) -> str:
     target = absolute(text)
     if target in _SYSTEM or target.startswith(_KERNEL):
         raise ValueError(f"{target} belongs to the system, mount it elsewhere")
-    return target
+    return _plain(target, "a mount")
+
+
+def _plain(path: str, what: str, forbidden: str = "") -> str:
+    """The path, when it survives the configuration of the servers and the kernel's list of mounts as it is."""
+    if not path.isprintable():
+        raise ValueError(f"{what} has no control characters in its path")
+    for character in f"\\{forbidden}":
+        if character in path:
+            raise ValueError(f"{what} has no {character} in its path")
+    if any(part != part.strip() for part in path.split("/")):
+        raise ValueError(f"{what} has no names that begin or end with a space in its path")
+    return path
 
 
 def devices(draft: Draft, name: str, spec: NodeSpec, all_volumes: Mapping[str, Volume]) -> tuple[Device, ...]:
@@ -211,6 +222,8 @@ def devices(draft: Draft, name: str, spec: NodeSpec, all_volumes: Mapping[str, V
             target = absolute(target)
             if target in _SYSTEM or not target.startswith("/dev/"):
                 raise ValueError(f"a raw device appears under /dev, such as {source}:/dev/lab/{source}")
+            if " " in _plain(target, "a raw device"):
+                raise ValueError("a raw device has no spaces in its path")
             if any(target == other.target for other in found):
                 raise ValueError(f"{target} is already a device of this node")
             volume = all_volumes.get(source)
