@@ -15,9 +15,13 @@ from tests.support.requirements import MARKERS, lacking, required
 
 
 def pytest_configure() -> None:
-    """Be interruptible: a shell ignores SIGINT for what it puts into the background, and children inherit that."""
+    """Be interruptible: a shell ignores SIGINT for what it puts into the background, `nohup` ignores SIGHUP, and
+    children inherit that.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PATIENCE = 60.0
 
-BRIDGE = "second0"
+BRIDGE = f"second{os.getpid()}"
 """Its default bridge. Without one of its own it would take that of the host's engine; told to have none, remove it."""
 
 
@@ -34,7 +34,7 @@ class SecondEngine:
         run("mkfs.ext4", "-q", "-m", "0", str(disk))
         run("mount", "-o", "loop", str(disk), str(self.data))
         run("ip", "link", "add", BRIDGE, "type", "bridge")
-        run("ip", "address", "add", "10.209.99.1/24", "dev", BRIDGE)
+        run("ip", "address", "add", f"10.209.{os.getpid() % 250}.1/24", "dev", BRIDGE)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

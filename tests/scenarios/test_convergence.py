@@ -19,7 +19,7 @@ def test_content_changes_in_place(project: Project) -> None:
         users: {ana: {sudo: true}, bob: {}}
         run: [echo <word> >> /root/ran]
         services:
-          tick: {command: "while :; do echo <word> > /run/tick; sleep 0.05; done"}
+          tick: {command: "while :; do echo <word> > /run/tock; mv /run/tock /run/tick; sleep 0.05; done"}
           old: {command: sleep infinity}
         environment: {WORD: <word>}
       other: {}
