@@ -87,11 +87,8 @@ def test_a_picture(
         raise HostError("no engine")
 
     monkeypatch.setattr(api, "provider", no_engine)
-    kind, path = _written(f"room{EVIL}"), _written(f"home:/srv{EVIL}")
-    Path("lab.yaml").write_text(
-        f"name: k\ndomains: {{d: {{kind: {kind}}}}}\nvolumes: {{home: {{type: local}}}}\n"
-        f"nodes: {{a: {{domain: d, volumes: [{path}]}}}}\n"
-    )
+    kind = _written(f"room{EVIL}")
+    Path("lab.yaml").write_text(f"name: k\ndomains: {{d: {{kind: {kind}}}}}\nnodes: {{a: {{domain: d}}}}\n")
     assert _run("graph", "--format", form) == 0
     drawn = capsys.readouterr().out
     assert _tame(drawn)
