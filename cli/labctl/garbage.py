@@ -34,12 +34,15 @@ class Expired:
     at: float
 
 
-def find(provider: Provider | None = None, *, now: float | None = None) -> list[Garbage]:
-    """All that can be removed now (seconds since the epoch). Labs that another labctl works on are left out."""
+def find(provider: Provider | None = None, *, now: float | None = None, lab: str | None = None) -> list[Garbage]:
+    """All that can be removed now (seconds since the epoch), of one `lab` or of all.
+
+    Labs that another labctl works on are left out.
+    """
     provider = provider or api.provider()
-    labs = {each.name for each in provider.labs()}
+    labs = {each.name for each in provider.labs()} | {*known_labs(home())}
     found: list[Garbage] = []
-    for name in sorted({*labs, *known_labs(home())}):
+    for name in sorted(labs if lab is None else labs & {lab}):
         directory = LabDirectory(home(), name)
         try:
             with directory.lock():

@@ -162,9 +162,9 @@ def test_gc_takes_what_a_killed_run_left_and_nothing_else(
     said = project.labctl("gc", "--dry-run").out
     assert f"node a of {project.name}" in said
     assert other.name not in said
-    project.labctl("gc", code=2)
+    project.labctl("gc", "--name", project.name, code=2)
     assert project.ids()
-    project.labctl("gc", "--yes")
+    project.labctl("gc", "--yes", "--name", project.name)
     assert project.ids() == {}
     assert project.networks() == []
     assert not project.state.exists()

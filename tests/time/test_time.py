@@ -17,6 +17,7 @@ from labctl.plan.model import BakedImage
 from labctl.probe.usage import memory
 from labctl.providers.docker import labels
 from labctl.providers.docker.observe import summarise
+from labctl.providers.docker.provider import Docker
 from tests.scenarios.project import Project
 
 HOUR = 3600
@@ -133,7 +134,8 @@ def test_gc_takes_what_is_over_and_nothing_of_others(project: Project, lookalike
     time.sleep(1.1)
     assert f"lab {project.name}: its time was over" in project.labctl("gc", "--dry-run").out
     assert project.inspect("web")["State"]["Running"]
-    project.labctl("gc", "--yes")
+    for lab in (project.name, f"{project.name}x"):
+        project.labctl("gc", "--yes", "--name", lab)
     own = {"label": [f"labctl.lab={project.name}"]}
     assert project.engine.containers(all=True, filters=own) == []
     # What is to be kept is kept; it is a lab without an end.
@@ -144,6 +146,30 @@ def test_gc_takes_what_is_over_and_nothing_of_others(project: Project, lookalike
     assert project.engine.inspect_container(lookalikes[0])["Name"] == f"/{lookalikes[0]}"
     assert project.engine.inspect_network(lookalikes[0])["Name"] == lookalikes[0]
     assert project.name not in project.labctl("gc", "--dry-run").out
+
+
+@pytest.fixture
+def another(provider: Docker, project: Project, tmp_path: Path) -> Iterator[str]:
+    """A lab of which nothing is there but a lease that is over."""
+    lab = f"{project.name}-too"
+    provider.give_lease(lab, expires=time.time() - HOUR, directory=str(tmp_path), owner="")
+    yield lab
+    provider.end_lease(lab)
+
+
+@pytest.mark.engine
+def test_gc_of_one_lab_leaves_the_others(project: Project, another: str) -> None:
+    project.write("nodes: {a: {}}")
+    project.labctl("up")
+    everything = project.labctl("gc", "--dry-run").out
+    assert f"lab {another}: its time was over" in everything
+    assert project.name not in everything.replace(another, "")
+    assert project.labctl("gc", "--yes", "--name", project.name).out == "nothing to remove\n"
+    assert f"lab {another}: its time was over" in project.labctl("gc", "--dry-run", "--name", another).out
+    project.labctl("gc", "--yes", "--name", another)
+    assert another not in project.labctl("gc", "--dry-run").out
+    assert list(project.ids()) == ["a"]
+    project.labctl("gc", "--yes", "--name", another, "--images", code=2)
 
 
 @pytest.mark.engine
@@ -157,6 +183,6 @@ def test_a_job_that_is_killed_ends_too(project: Project) -> None:
     process.communicate()
     shutil.rmtree(project.state)
     time.sleep(4)
-    project.labctl("gc", "--yes")
+    project.labctl("gc", "--yes", "--name", project.name)
     assert project.engine.containers(all=True, filters={"label": [f"labctl.lab={project.name}"]}) == []
     assert listed(project) is None

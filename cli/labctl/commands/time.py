@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from labctl.commands.complete import complete_labs
 from labctl.commands.options import File, Name, Yes, parse_duration
 
 
@@ -38,6 +39,12 @@ def extend(
 
 def gc(
     *,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "-n", "--name", metavar="LAB", help="Only what belongs to this lab.", autocompletion=complete_labs
+        ),
+    ] = None,
     images: Annotated[
         bool, typer.Option("--images", help="Remove images that no container uses too; `up` makes them again.")
     ] = False,
@@ -50,10 +57,12 @@ def gc(
     Retain volumes and images in use.
     """
     from labctl import garbage
-    from labctl.errors import LabctlError
+    from labctl.errors import LabctlError, UsageError
     from labctl.ui.confirm import confirm
 
-    found = garbage.find()
+    if images and name is not None:
+        raise UsageError("images belong to no lab", hint="leave out --name or --images")
+    found = garbage.find(lab=name)
     for item in found:
         typer.echo(f"{item.what}: {item.because}")
     left: dict[str, LabctlError] = {}
@@ -62,7 +71,7 @@ def gc(
         left = garbage.remove(found)
     if images:
         _remove_images(dry_run=dry_run)
-    builds = 0 if dry_run else garbage.clear_builds()
+    builds = 0 if dry_run or name is not None else garbage.clear_builds()
     if builds:
         typer.echo(f"{builds} leftover{'s' * (builds != 1)} of image builds removed")
     if not found and not builds and not images:
