@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.scenarios.project import LABCTL, Process, Project, end
+from tests.ci.terminal import Terminal
+from tests.scenarios.project import Process, Project, end
 
 pytestmark = pytest.mark.engine
 
@@ -33,14 +32,27 @@ checks:
 """
 FAILING = LAB + '  broken: {run: "echo the cause; false", on: web, retries: 1}\n'
 HANGING = LAB + '  never: {run: "sleep 600", on: web, timeout: 10m, retries: 1}\n'
+ONE = """
+networks: {lan: {subnet: 10.213.7.0/24}}
+nodes:
+  web: {networks: {lan: 10.213.7.20}, ports: ["27318:80"]}
+checks:
+  ssh: {tcp: "web:22"}
+  name: {dns: web}
+"""
 
 
-def nothing_left(project: Project) -> None:
-    wanted = {"label": [f"labctl.lab={project.name}"]}
+def elsewhere(lab: str, place: int) -> str:
+    """The lab on a subnet and a port of its own, to be up beside others."""
+    return lab.replace("10.213.7.", f"10.213.{7 + place}.").replace("27318", str(27318 + place))
+
+
+def nothing_left(project: Project, lab: str | None = None) -> None:
+    wanted = {"label": [f"labctl.lab={lab or project.name}"]}
     assert project.engine.containers(all=True, filters=wanted) == []
     assert project.engine.networks(filters=wanted) == []
     assert project.engine.volumes(filters=wanted)["Volumes"] in ([], None)
-    assert not project.state.exists()
+    assert not (project.state.parent / (lab or project.name)).exists()
 
 
 def result(project: Project, directory: str = "report") -> Any:
@@ -90,53 +102,62 @@ def test_a_node_that_does_not_come_up(project: Project) -> None:
     nothing_left(project)
 
 
-def test_the_deadline_is_that_of_the_whole(project: Project) -> None:
-    project.write(HANGING)
+def test_the_deadline_is_that_of_the_whole(new_project: Callable[..., Project]) -> None:
+    hanging, slow = new_project("hanging"), new_project("slow")
+    hanging.write(HANGING)
+    slow.write(elsewhere(LAB.replace("echo run as", "sleep 300; echo"), 1))
     began = time.monotonic()
-    ran = project.labctl("ci", "--timeout", "10s", "--report", "report", code=6)
-    assert time.monotonic() - began < 20
-    assert "never" in ran.err
-    nothing_left(project)
+    jobs = [project.begin("ci", "--timeout", "10s", "--report", "report") for project in (hanging, slow)]
+    checked, coming_up = (end(job) for job in jobs)
+    assert time.monotonic() - began < 25
+    assert (checked.code, coming_up.code) == (6, 5)
+    assert "never" in checked.err
+    assert states(result(slow)) == {"up": "failed", "checks": "skipped", "down": "passed"}
+    nothing_left(hanging)
+    nothing_left(slow)
 
 
-def test_a_lab_that_is_too_slow(project: Project) -> None:
-    project.write(LAB.replace("echo run as", "sleep 300; echo"))
-    began = time.monotonic()
-    project.labctl("ci", "--timeout", "8s", "--report", "report", code=5)
-    assert time.monotonic() - began < 30
-    assert states(result(project)) == {"up": "failed", "checks": "skipped", "down": "passed"}
-    nothing_left(project)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_leaves_a_report_and_nothing_else(project: Project, number: signal.Signals) -> None:
-    project.write(HANGING)
-    process = project.begin("ci", "--report", "report")
-    wait_for(lambda: project.engine.containers(filters={"name": project.container("dev")}), process)
-    time.sleep(0.7)
-    process.send_signal(number)
-    time.sleep(0.3)
-    process.send_signal(number)  # impatience does not spoil the cleaning up
-    ran = end(process)
-    assert ran.code == 128 + number, ran.err
-    assert result(project)["signal"] == number
-    assert "ended by signal" in (project.directory / "report/report.md").read_text()
-    nothing_left(project)
+def test_a_signal_leaves_a_report_and_nothing_else(new_project: Callable[..., Project]) -> None:
+    jobs = []
+    for place, number in enumerate((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
+        project = new_project(number.name)
+        project.write(elsewhere(HANGING, place))
+        jobs.append((number, project, project.begin("ci", "--report", "report")))
+    for number, project, process in jobs:
+        until_up(project, process)
+        time.sleep(0.7)
+        process.send_signal(number)
+        time.sleep(0.3)
+        process.send_signal(number)  # impatience does not spoil the cleaning up
+    for number, project, process in jobs:
+        ran = end(process)
+        assert ran.code == 128 + number, ran.err
+        assert result(project)["signal"] == number
+        assert "ended by signal" in (project.directory / "report/report.md").read_text()
+        nothing_left(project)
 
 
 def test_a_closed_terminal(project: Project) -> None:
     project.write(HANGING)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(project.directory)
-        os.execve(LABCTL, [LABCTL, "ci", "--report", "report"], {**os.environ, "TERM": "xterm"})
-    wait_for(lambda: project.engine.containers(filters={"name": project.container("dev")}))
-    os.close(terminal)
-    deadline = time.monotonic() + 30
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with Terminal(project, "ci", "--report", "report") as terminal:
+        until_up(project)
+        terminal.close()
+        assert terminal.wait() == 128 + signal.SIGHUP
     assert result(project)["signal"] == signal.SIGHUP
+    nothing_left(project)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("\r", 6), (None, 128 + signal.SIGHUP)], ids=["Enter", "closed"])
+def test_a_pause_at_the_terminal(project: Project, answer: str | None, code: int) -> None:
+    project.write(FAILING)
+    with Terminal(project, "ci", "--pause-on-failure", "--report", "report") as terminal:
+        terminal.wait_for("Enter takes it down")
+        time.sleep(0.5)
+        assert project.sh("web", "hostname") == "web"
+        assert f"labctl ssh -n {project.name} NODE" in terminal.shown
+        terminal.press(answer) if answer else terminal.close()
+        assert terminal.wait() == code
+    assert states(result(project)) == {"up": "passed", "checks": "failed", "down": "passed"}
     nothing_left(project)
 
 
@@ -174,30 +195,33 @@ def test_kept_on_failure(project: Project) -> None:
     assert project.inspect("web")["State"]["Running"]
 
 
-def test_jobs_at_once_have_labs_of_their_own(new_project: Callable[..., Project]) -> None:
-    project = new_project()
-    project.write(LAB)
+def test_ten_jobs_at_once_have_labs_of_their_own(project: Project) -> None:
+    project.write(ONE)
     other = project.begin("ci", "--report", "own")
     wait_for(lambda: project.engine.networks(filters={"label": [f"labctl.lab={project.name}"]}), other)
     assert "another job works on" in project.labctl("ci", code=8).err
-    with ThreadPoolExecutor(3) as pool:
-        jobs = [project.begin("ci", "--name", "auto", "--report", f"r{n}") for n in range(3)]
-        ended = list(pool.map(end, jobs))
-    assert [ran.code for ran in ended] == [0, 0, 0], [ran.err for ran in ended]
+    begun = [project.begin("ci", "--name", "auto", "--report", f"r{n}") for n in range(10)]
+    with ThreadPoolExecutor(10) as pool:
+        ended = list(pool.map(end, begun))
+    assert [ran.code for ran in ended] == [0] * 10, [ran.err for ran in ended if ran.code]
     assert end(other).code == 0
-    labs = [result(project, f"r{n}")["lab"] for n in range(3)]
-    assert len({*labs, project.name}) == 4
-    nets = [
-        json.loads((project.directory / f"r{n}/status.json").read_text())["networks"][0]["subnet"] for n in range(3)
-    ]
-    assert len({*nets, "10.213.7.0/24"}) == 4
+    seen = [json.loads((project.directory / f"r{n}/status.json").read_text()) for n in range(10)]
+    assert len({each["lab"] for each in seen} - {project.name}) == 10
+    assert len({each["networks"][0]["subnet"] for each in seen} - {"10.213.7.0/24"}) == 10
+    assert len({each["nodes"][0]["ports"][0]["host"] for each in seen} - {27318}) == 10
+    assert all(each["nodes"][0]["addresses"]["lan"].endswith(".20") for each in seen)
     assert "network lan is" in ended[0].err
-    nothing_left(project)
+    for lab in (project.name, *(each["lab"] for each in seen)):
+        nothing_left(project, lab)
 
 
 def test_a_pause_needs_a_terminal(project: Project) -> None:
     project.write(FAILING)
     project.labctl("ci", "--pause-on-failure", code=2)
+
+
+def until_up(project: Project, process: Process | None = None) -> None:
+    wait_for(lambda: project.engine.containers(filters={"name": project.container("dev")}), process)
 
 
 def wait_for(holds: Callable[[], object], process: Process | None = None) -> None:
