@@ -1,7 +1,7 @@
 # Everything that is done to this project by name. `make help` lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test gates bench soak lint fmt lock clean environment engine programs
+.PHONY: help docs demo test gates bench scale soak linters lint fmt lock clean environment engine programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,12 @@ soak: environment engine programs ## the long rounds
 
 bench: environment engine ## labctl, compose and a bare script side by side
 	@$(call grouped,$(BIN)/python -m tests.bench $(ARGS))
+
+scale: environment engine ## labs of more and more nodes, more and more labs at once; draws docs/scale-*.svg
+	@$(call grouped,$(BIN)/python -m tests.bench.scale --plots docs $(ARGS))
+
+linters: ## what checks the Jenkinsfile and the devcontainer (needs npm with node 20, and java); tests use it when it is there
+	@npm install --prefix .linters --silent --no-audit --no-fund npm-groovy-lint@15.2.2 @devcontainers/cli@0.89.0
 
 lint: environment ## format, lint, types and layers, without changing anything
 	$(BIN)/ruff format --check cli tests

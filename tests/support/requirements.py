@@ -8,9 +8,13 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
-MARKERS = {"engine": ("docker",), "browser": ("docker", "browser"), "soak": ("docker",)}
+MARKERS = {"engine": ("docker",), "browser": ("docker", "browser"), "soak": ("docker",), "linters": ("linters",)}
 """What a marker asks for, in the words of LABCTL_REQUIRE."""
+
+LINTERS = Path(__file__).resolve().parents[2] / ".linters/node_modules/.bin"
+"""Where `make linters` puts the programs that read the examples for other systems."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -23,7 +27,13 @@ def required(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
 @functools.cache
 def lacking(need: str) -> str | None:
     """Why this host cannot serve `need`, None when it can. Asked once per process."""
-    return _no_engine() if need == "docker" else _no_browser()
+    return {"docker": _no_engine, "browser": _no_browser, "linters": _no_linters}[need]()
+
+
+def _no_linters() -> str | None:
+    if not shutil.which("java"):
+        return "no java, which the linter of Jenkinsfiles needs"
+    return None if LINTERS.is_dir() else "no linters: make linters"
 
 
 def _no_browser() -> str | None:
