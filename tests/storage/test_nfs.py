@@ -11,6 +11,35 @@ pytestmark = pytest.mark.engine
 LAB = "1000:1000"
 HOME = "/home/shared"
 
+# The same done by chance to a file here and to one on the node's own disk: what is read and how long they are.
+TWINS = r"""
+use Fcntl; use IO::Handle;
+my ($place, $seed) = @ARGV; my @path = ("$place/twin", "/tmp/twin"); my @file; my $at = 0; srand $seed;
+sub both(&) {
+    my $what = shift; my @got = map { local $_ = $_; $what->($_) } 0, 1;
+    $got[0] eq $got[1] or die "they differ\n";
+}
+sub opened { for (0, 1) { close $file[$_] if $file[$_]; sysopen $file[$_], $path[$_], O_RDWR | O_CREAT or die $! } }
+opened();
+for my $n (1 .. 6000) {
+    $at = int rand 300000 if rand() < 0.05;
+    my ($chance, $size) = (rand, 1 + int rand(rand() < 0.1 ? 70000 : 5000));
+    if ($chance < 0.75) {
+        my $bytes = pack("N", $n) x ($size / 4 + 1);
+        both { sysseek $file[$_], $at, 0; syswrite $file[$_], $bytes };
+        $at += length $bytes;
+    } elsif ($chance < 0.85) {
+        both { my $got = ""; sysseek $file[$_], int($at / 2), 0; sysread $file[$_], $got, $size; $got };
+    } elsif ($chance < 0.92) { both { -s $path[$_] }
+    } elsif ($chance < 0.95) { both { truncate $file[$_], $at }
+    } elsif ($chance < 0.97) { both { $file[$_]->sync }
+    } elsif ($chance < 0.98) { both { open my $end, ">>", $path[$_]; print $end "more$n"; close $end; -s $path[$_] }
+    } else { opened() }
+}
+close $_ for @file;
+exec "cmp", @path;
+"""
+
 
 @pytest.fixture(autouse=True)
 def own_directory(lab: Rig) -> None:
@@ -78,3 +107,32 @@ def test_names_sizes_times_and_what_is_not_there(lab: Rig) -> None:
         ! getent nothing > /dev/null; flock excl true; dd if=/dev/zero of=sparse bs=1 count=1 seek=1M 2> /dev/null
         [ "$(stat -c %s sparse)" = 1048577 ]; cmp -n 1048577 sparse /dev/zero"""
     lab.sh("one", script, user=LAB)
+
+
+def test_small_writes_come_out_as_on_a_disk(lab: Rig) -> None:
+    """They are answered before the server has them: nobody may see that, however writes and reads follow each other."""
+    for seed in (1, 2):
+        script = f"cat > /tmp/twins; perl /tmp/twins {HOME}/w {seed}; rm -f /tmp/twin"
+        assert lab.sh("one", script, user=LAB, data=TWINS, seconds=120) == ""
+        there = lab.sh("one", f"sha256sum < {HOME}/w/twin")
+        assert lab.sh("nas", "sha256sum < /srv/home/w/twin") == there
+        assert lab.sh("two", f"sha256sum < {HOME}/w/twin; rm {HOME}/w/twin") == there
+
+
+def test_what_was_closed_is_there(lab: Rig) -> None:
+    script = (
+        f"perl -e 'open F, qq(>), $ARGV[0]; for (1..2000) {{ syswrite F, pack qq(N), $_ }} close F or die' {HOME}/w/"
+    )
+    for number in range(5):
+        lab.sh("one", script + str(number), user=LAB)
+        assert lab.sh("nas", f"stat -c %s /srv/home/w/{number}").strip() == "8000"
+        assert lab.sh("two", f"tail -c 4 {HOME}/w/{number} | od -An -tu1").split() == ["0", "0", "7", "208"]
+
+
+def test_a_write_that_the_server_refuses_is_told_on_closing_at_the_latest(lab: Rig) -> None:
+    """Where no file system of the server can have anything."""
+    begin = f"use Fcntl; use IO::Handle; sysopen F, qq({HOME}/w/f), O_RDWR | O_CREAT; sysseek F, 2 ** 62, 0;"
+    write = "$ok = syswrite F, 1;"
+    for end in ("$ok &&= F->sync;", "$ok &&= close F;", "select undef, undef, undef, 0.5; $ok &&= syswrite F, 1;"):
+        said = lab.sh("one", f"perl -e '{begin} {write} {end} print $ok ? qq(well) : qq($!)'", user=LAB)
+        assert said == "File too large"

@@ -22,7 +22,7 @@ static void got_attributes(struct call *call, int error, struct in *reply)
 void fs_getattr(fuse_req_t request, fuse_ino_t number, struct fuse_file_info *file)
 {
     (void)file;
-    rpc_send(&operation(request, number, GETATTR, got_attributes)->call);
+    in_turn(operation(request, number, GETATTR, got_attributes), operation_send);
 }
 
 static void set_attributes(struct call *call, int error, struct in *reply)
@@ -72,8 +72,14 @@ static void kept(void *data, int error)
         return;
     }
     reply_error(op, error);
-    operation_end(op);
-    rpc_drop(&op->call);
+    operation_drop(op);
+}
+
+/* Content that would be sent again must not grow a file that was cut meanwhile. */
+static void set_size(struct operation *op)
+{
+    op->inode->behind_end = 0;
+    commit(op->inode, &op->call.who, kept, op);
 }
 
 void fs_setattr(fuse_req_t request, fuse_ino_t number, struct stat *stat, int set, struct fuse_file_info *file)
@@ -95,11 +101,7 @@ void fs_setattr(fuse_req_t request, fuse_ino_t number, struct stat *stat, int se
     put_time(out, set & FUSE_SET_ATTR_ATIME, set & FUSE_SET_ATTR_ATIME_NOW, &stat->st_atim);
     put_time(out, set & FUSE_SET_ATTR_MTIME, set & FUSE_SET_ATTR_MTIME_NOW, &stat->st_mtim);
     put_u32(out, 0);
-    /* Content that would be sent again must not grow a file that was cut meanwhile. */
-    if (set & FUSE_SET_ATTR_SIZE)
-        commit(op->inode, &op->call.who, kept, op);
-    else
-        rpc_send(&op->call);
+    in_turn(op, set & FUSE_SET_ATTR_SIZE ? set_size : operation_send);
 }
 
 static void got_space(struct call *call, int error, struct in *reply)

@@ -61,12 +61,12 @@ void fs_read(fuse_req_t request, fuse_ino_t number, size_t size, off_t offset, s
     op->call.who = handle_of(file)->who;
     op->size = size;
     op->offset = offset;
-    ask(op);
+    in_turn(op, ask);
 }
 
 /* ------------------------------------------------------------ writing */
 
-static void put(struct operation *op)
+void write_out(struct operation *op)
 {
     struct call *call = &op->call;
     struct out *out = &call->arguments;
@@ -86,13 +86,20 @@ static void put(struct operation *op)
     rpc_send(call);
 }
 
+static void failed(struct operation *op, int error)
+{
+    op->inode->stamp.known = false;
+    if (op->behind)
+        written_behind(op->inode, &op->call.who, error);
+    answered_operation(&op->call, error);
+}
+
 static void written(struct call *call, int error, struct in *reply)
 {
     struct operation *op = (struct operation *)call;
     struct inode *inode = op->inode;
     if (error) {
-        inode->stamp.known = false;
-        answered_operation(call, error);
+        failed(op, error);
         return;
     }
     struct stat stat;
@@ -103,7 +110,7 @@ static void written(struct call *call, int error, struct in *reply)
     uint32_t count = get_u32(reply), how = get_u32(reply);
     size_t asked = call->size;
     if (!count || count > asked || reply->bad) {
-        answered_operation(call, EIO);
+        failed(op, EIO);
         return;
     }
     if (how == UNSTABLE && count == op->piece->size) {
@@ -114,18 +121,20 @@ static void written(struct call *call, int error, struct in *reply)
             commit(inode, &call->who, NULL, NULL);
     } else if (how == UNSTABLE) {
         op->at_once = true; /* less than was given: all of it again, to be kept when it is answered */
-        put(op);
+        write_out(op);
         return;
     } else {
         op->filled += count;
         if (op->filled < op->piece->size) {
-            put(op);
+            write_out(op);
             return;
         }
     }
     if (op->request)
         fuse_reply_write(op->request, op->size);
     op->request = NULL;
+    if (op->behind)
+        written_behind(inode, &call->who, 0);
     operation_end(op);
 }
 
@@ -139,7 +148,7 @@ static void end_known(struct call *call, int error, struct in *reply)
     op->piece->offset = stat.st_size;
     call->procedure = WRITE;
     call->done = written;
-    put(op);
+    write_out(op);
 }
 
 void fs_write(fuse_req_t request, fuse_ino_t number, const char *bytes, size_t size, off_t offset,
@@ -148,6 +157,7 @@ void fs_write(fuse_req_t request, fuse_ino_t number, const char *bytes, size_t s
     struct operation *op = operation(request, number, WRITE, written);
     op->call.who = handle_of(file)->who;
     op->size = size;
+    op->offset = offset;
     op->piece = malloc(sizeof *op->piece + size);
     if (!op->piece)
         abort();
@@ -156,21 +166,51 @@ void fs_write(fuse_req_t request, fuse_ino_t number, const char *bytes, size_t s
     if (file->flags & O_APPEND && !file->writepage) {
         op->call.procedure = GETATTR;
         op->call.done = end_known;
-        rpc_send(&op->call);
-        return;
+        in_turn(op, operation_send);
+    } else if (file->writepage) {
+        in_turn(op, write_out);
+    } else {
+        write_behind(op);
     }
-    put(op);
 }
 
-/* ------------------------------------------------------------ fsync */
+/* ------------------------------------------------------------ fsync, close */
 
 static void promised(void *data, int error)
 {
-    fuse_reply_err(data, error);
+    struct operation *op = data;
+    int before = behind_error(op->inode);
+    reply_error(op, before ? before : error);
+    operation_drop(op);
+}
+
+static void keep_all(struct operation *op)
+{
+    commit(op->inode, &op->call.who, promised, op);
+}
+
+static void flushed(struct operation *op)
+{
+    promised(op, 0);
+}
+
+/* Not to be interrupted: a signal must not make it look as if it had failed. */
+static void when_written(fuse_req_t request, fuse_ino_t number, struct fuse_file_info *file,
+                         void (*run)(struct operation *))
+{
+    struct operation *op = operation(request, number, COMMIT, NULL);
+    fuse_req_interrupt_func(request, NULL, NULL);
+    op->call.who = handle_of(file)->who;
+    in_turn(op, run);
 }
 
 void fs_fsync(fuse_req_t request, fuse_ino_t number, int only_data, struct fuse_file_info *file)
 {
     (void)only_data;
-    commit(inode_of(number), &handle_of(file)->who, promised, request);
+    when_written(request, number, file, keep_all);
+}
+
+void fs_flush(fuse_req_t request, fuse_ino_t number, struct fuse_file_info *file)
+{
+    when_written(request, number, file, flushed);
 }

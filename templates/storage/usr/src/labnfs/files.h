@@ -47,6 +47,11 @@ struct inode {
     size_t pieces_size;
     struct commit *commit; /* the one under way */
     struct waiter *waiters;
+    struct operation *writing, *gathering;     /* answered already; and what waits for its turn after them */
+    struct operation *delayed, *delayed_end;
+    uint64_t behind_end;   /* the file is at least as long as that */
+    uint32_t drained;      /* calls that were made before this one do not know all writes */
+    int write_error;       /* of a write that was answered already */
     /* Where it lies meanwhile when it was removed while it was open. */
     struct inode *hidden_in;
     char hidden[24];
@@ -75,7 +80,11 @@ struct operation {
     char *buffer;
     size_t filled;
     struct piece *piece;
+    size_t room;
     bool at_once;
+    bool behind;
+    struct operation *after;
+    void (*run)(struct operation *);
     struct listing *listing;
     bool plus;
 };
@@ -110,6 +119,10 @@ struct operation *operation(fuse_req_t request, fuse_ino_t number, uint32_t proc
 /* The operation of a call, its request not yet answered; NULL when it has been answered with an error. */
 struct operation *answered_operation(struct call *call, int error);
 void operation_end(struct operation *op);
+/* The end of one whose call was never sent. */
+void operation_drop(struct operation *op);
+/* For `in_turn`: send its call. */
+void operation_send(struct operation *op);
 struct credentials caller_of(fuse_req_t request);
 /* The new or found file of a reply; `maybe` when even its handle may be missing. */
 bool get_entry(struct in *reply, bool maybe, struct file_id *id, struct stat *stat);
@@ -121,6 +134,21 @@ void requests_tick(void);
 void fs_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void fs_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t, struct fuse_file_info *);
 void fs_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+
+void write_out(struct operation *op);
+void fs_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+
+/* ---- behind.c */
+/* Answer a write and have it sent; it takes its turn after those that were before it. */
+void write_behind(struct operation *op);
+/* To be called when a WRITE was answered whose request had been answered before. */
+void written_behind(struct inode *inode, const struct credentials *who, int error);
+/* Do something when all writes of the file that were answered are on the server. */
+void in_turn(struct operation *op, void (*run)(struct operation *));
+/* What went wrong with a write that was answered, told once; 0 or an errno. */
+int behind_error(struct inode *inode);
+/* The size that the file has with all that is on its way, in an answer to the call with the number `asked`. */
+void true_size(const struct inode *inode, uint32_t asked, struct stat *stat);
 
 /* ---- keeping.c */
 extern size_t kept_size;

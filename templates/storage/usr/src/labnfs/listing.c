@@ -20,6 +20,7 @@ struct listing {
     struct entry *entries;
     size_t count, room;
     uint64_t begins;
+    uint32_t asked;
     char verifier[8];
     bool end;
 };
@@ -40,6 +41,8 @@ static size_t add(struct operation *op, char *at, size_t left, struct entry *ent
     bool itself = !strcmp(entry->name, ".") || !strcmp(entry->name, "..");
     struct inode *inode = entry->whole && !itself ? inode_take(&entry->id) : NULL;
     known.ino = inode ? number_of(inode) : 0;
+    if (inode)
+        true_size(inode, op->listing->asked, &known.attr);
     size_t size = fuse_add_direntry_plus(request, at, left, entry->name, &known, entry->after);
     if (inode && size <= left) {
         learn(inode, &entry->stat);
@@ -76,6 +79,7 @@ static void got_entries(struct call *call, int error, struct in *reply)
     memcpy(listing->verifier, get_raw(reply, 8), 8);
     clear(listing);
     listing->begins = op->offset;
+    listing->asked = call->xid;
     while (get_u32(reply) && !reply->bad) {
         struct entry entry = {0};
         uint32_t length;

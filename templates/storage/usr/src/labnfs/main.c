@@ -53,7 +53,7 @@ static const struct fuse_lowlevel_ops operations = {
     .getattr = fs_getattr, .setattr = fs_setattr, .statfs = fs_statfs, .readlink = fs_readlink, .mkdir = fs_mkdir,
     .mknod = fs_mknod, .symlink = fs_symlink, .link = fs_link, .unlink = fs_unlink, .rmdir = fs_rmdir,
     .rename = fs_rename, .open = fs_open, .create = fs_create, .release = fs_release, .read = fs_read,
-    .write = fs_write, .fsync = fs_fsync, .opendir = fs_opendir, .readdir = fs_readdir,
+    .write = fs_write, .flush = fs_flush, .fsync = fs_fsync, .opendir = fs_opendir, .readdir = fs_readdir,
     .readdirplus = fs_readdirplus, .releasedir = fs_releasedir,
 };
 

@@ -127,6 +127,7 @@ static void linked(struct call *call, int error, struct in *reply)
         entry.attr.st_mode = op->inode->mode;
         entry.attr_timeout = 0;
     }
+    true_size(op->inode, call->xid, &entry.attr);
     op->inode->lookups++;
     if (fuse_reply_entry(op->request, &entry))
         inode_forget(op->inode, 1);

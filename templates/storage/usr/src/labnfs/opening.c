@@ -22,6 +22,7 @@ static void opened(struct operation *op, struct inode *inode)
     inode->opened++;
     all_opened++;
     op->file.fh = (uintptr_t)handle;
+    op->file.noflush = (op->file.flags & O_ACCMODE) == O_RDONLY;
     /* Where the end is only the server knows: the kernel must not keep what is appended at a place it guessed. */
     op->file.direct_io = (op->file.flags & O_APPEND) && (op->file.flags & O_ACCMODE) != O_RDONLY;
 }
@@ -87,7 +88,7 @@ void fs_open(fuse_req_t request, fuse_ino_t number, struct fuse_file_info *file)
     struct operation *op = operation(request, number, ACCESS, may_open);
     op->file = *file;
     put_u32(&op->call.arguments, CAN_READ | CAN_MODIFY | CAN_EXTEND | CAN_EXECUTE);
-    rpc_send(&op->call);
+    in_turn(op, operation_send);
 }
 
 /* ------------------------------------------------------------ creating */

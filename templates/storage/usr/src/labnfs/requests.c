@@ -80,6 +80,17 @@ void operation_end(struct operation *op)
     free(op->piece);
 }
 
+void operation_drop(struct operation *op)
+{
+    operation_end(op);
+    rpc_drop(&op->call);
+}
+
+void operation_send(struct operation *op)
+{
+    rpc_send(&op->call);
+}
+
 void reply_error(struct operation *op, int error)
 {
     if (op->request) {
@@ -133,6 +144,7 @@ void reply_entry(struct operation *op, const struct file_id *id, const struct st
     struct inode *inode = inode_take(id);
     struct fuse_entry_param entry = {
         .ino = number_of(inode), .attr = *stat, .attr_timeout = fresh, .entry_timeout = fresh};
+    true_size(inode, op->call.xid, &entry.attr);
     learn(inode, stat);
     inode->lookups++;
     int failed = op->has_file ? fuse_reply_create(op->request, &entry, &op->file) : fuse_reply_entry(op->request, &entry);

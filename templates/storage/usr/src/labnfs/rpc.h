@@ -64,6 +64,8 @@ int rpc_wait(void);
 void rpc_run(short events);
 bool rpc_connected(void);
 bool rpc_idle(void);
+/* The number of the next call. */
+uint32_t rpc_mark(void);
 
 /* One call to any program, waiting for its answer; 0 or an errno. The reply lives until the next one. */
 int rpc_once(const char *address, uint16_t port, uint32_t program, uint32_t version, uint32_t procedure,
