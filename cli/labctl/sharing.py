@@ -385,8 +385,15 @@ def let_go(provider: Provider, observed: Observed, node: ObservedNode) -> None:
         release(provider, observed, sorted(consumers(observed)))
     elif node.name.startswith(STORAGE):
         release(provider, observed, [node.name.removeprefix(STORAGE)])
+    elif node.name.startswith(DISK) and node.state != "running":
+        _tidy(provider, node)
 
 
-def is_ours(name: str) -> bool:
-    """Whether a node's name is that of a container that brings storage."""
-    return name == KEEPER or name.startswith((STORAGE, DISK))
+def _tidy(provider: Provider, disk: ObservedNode) -> None:
+    """Have a disk container that was killed end in order: it has left its numbered device on the host."""
+    with suppress(LabctlError):
+        began = time.time()
+        provider.start(disk)
+        while float(state(provider, disk).get("time", 0)) < began and time.time() < began + 5:
+            time.sleep(0.1)
+        provider.stop(disk, timeout=10.0)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,19 @@ def test_a_dead_helper_is_seen_and_comes_back(shared: Project) -> None:
     project.engine.unpause(project.container("_keeper"))
     assert _until_said(project, lambda health: health == "healthy", seconds=30)
     assert project.sh("db", "cat /data/note") == "kept"
+
+
+def test_down_after_kills_leaves_no_device_on_the_host(shared: Project) -> None:
+    project = shared
+    (device,) = told(project, "_disk-raw")["devices"]
+    place = Path(f"/sys/block/loop{device['loop']}")
+    assert place.exists()
+    # Who is killed cannot tidy up, and nobody is left who would start it again.
+    project.engine.kill(project.container("_keeper"))
+    project.engine.kill(project.container("_disk-raw"))
+    project.labctl("down")
+    assert project.ids() == {}
+    assert not place.exists()
 
 
 def _until_said(project: Project, wanted: Callable[[str | None], bool], *, seconds: float) -> bool:

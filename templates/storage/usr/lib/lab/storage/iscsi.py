@@ -8,7 +8,7 @@ from typing import Any
 
 from storage import filesystem, kernel, loop
 from storage.disk import Disk
-from storage.failure import DEVICE, FILE_SYSTEM, NETWORK, PORTAL, Failure, Pending
+from storage.failure import DEVICE, FILE_SYSTEM, LOGIN, NETWORK, PORTAL, Failure, Pending
 from storage.relay import Relay
 from storage.volume import MOUNTS, Ended, Life
 
@@ -28,6 +28,11 @@ class IscsiDevice(Life):
 
     def up(self) -> None:
         self._attach(number=self.wanted["loop"])
+
+    def stop(self) -> None:
+        super().stop()
+        if self._relay is not None and self._disk is None:
+            self._relay.close()
 
     def changed(self, wanted: dict[str, Any]) -> bool:
         soft = ("size", "hold")
@@ -91,7 +96,13 @@ class IscsiDevice(Life):
             portals = " and ".join(self.wanted["portals"])
             what = f"{portals}: the connection is refused" if refused else f"{portals}: no answer"
             raise Failure(PORTAL if refused else NETWORK, what)
-        self._disk = Disk(self.wanted, self._relay.address)
+        try:
+            self._disk = Disk(self.wanted, self._relay.address)
+        except Failure as error:
+            if error.layer == PORTAL and self._relay.paths()[0]:
+                # The portal answers: who was refused may find the connection closed before the answer was read.
+                raise Failure(LOGIN, error.message) from error
+            raise
         try:
             read_only = self.wanted.get("read_only", False)
             self._loop = loop.attach(self._disk.file, read_only=read_only, number=number)

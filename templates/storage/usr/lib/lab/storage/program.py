@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from storage import kernel
+from storage import kernel, loop
 from storage.iscsi import IscsiDevice, IscsiVolume
 from storage.nfs import NfsVolume
 from storage.state import State
@@ -32,6 +32,7 @@ class Program:
         self._state = State()
         self._lives: dict[str, Life] = {}
         self._stamp: tuple[int, int] | None = None
+        self._numbers: list[int] = []
         self._ended = threading.Event()
 
     def end(self, *_: object) -> None:
@@ -55,6 +56,9 @@ class Program:
                     print("the node's network is gone", flush=True)
                     break
         self._finish(list(self._lives))
+        # Also what an earlier run left that was killed.
+        for number in self._numbers:
+            loop.remove(number)
         return 0
 
     def _follow(self) -> None:
@@ -64,12 +68,14 @@ class Program:
             stamp = (status.st_mtime_ns, status.st_size)
             if stamp == self._stamp:
                 return
-            wanted = _volumes(json.loads(CONFIGURATION.read_text()))
+            data = json.loads(CONFIGURATION.read_text())
+            wanted = _volumes(data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             if self._stamp is not None or not isinstance(error, FileNotFoundError):
                 print(f"{CONFIGURATION} cannot be read: {type(error).__name__}", flush=True)
             return
         self._stamp = stamp
+        self._numbers = [device["loop"] for device in data.get("devices", ())]
         old = [
             name
             for name, life in self._lives.items()

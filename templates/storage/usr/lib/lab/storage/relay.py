@@ -7,6 +7,7 @@ answers is kept waiting instead of being refused: it would come back later and l
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
@@ -90,7 +91,8 @@ class Relay:
     def wait(self, seconds: float) -> bool:
         """Whether a portal answers within that time."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._active is not None, seconds)
+            self._changed.wait_for(lambda: self._active is not None or self._ended, seconds)
+            return self._active is not None
 
     # ------------------------------------------------------------ portals
 
@@ -178,6 +180,8 @@ class Relay:
 def _carry(source: socket.socket, target: socket.socket) -> None:
     """Carry bytes until one side ends; then both are ended."""
     out, into = os.pipe()
+    with suppress(OSError):
+        fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE)
     try:
         with suppress(OSError):
             while moved := os.splice(source.fileno(), into, _PIPE):
