@@ -62,7 +62,7 @@ qemu-storage-daemon --daemonize --pidfile /run/hand.pid --blockdev \
 driver=iscsi,node-name=disk,transport=tcp,portal=SERVER:3260,target=iqn.2026-11.internal.hand:disk,lun=1,\
 initiator-name=iqn.2026-11.internal.hand:client \
 --export type=fuse,id=file,node-name=disk,mountpoint=/run/hand.disk,writable=on
-device=$(losetup -f); [ -b "$device" ] || mknod "$device" b 7 "${device#/dev/loop}"
+device=$(losetup -f | cut -d" " -f1); [ -b "$device" ] || mknod "$device" b 7 "${device#/dev/loop}"
 losetup "$device" /run/hand.disk; echo "$device" > /run/hand.loop
 mkfs.ext4 -q "$device"; mount "$device" /mnt/hand
 """
