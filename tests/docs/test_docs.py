@@ -7,7 +7,8 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from labctl import api
 from labctl.errors import LabctlError
+from tests.support.host_state import describe, read_host, settled
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,41 +70,62 @@ def test_lab_files_are_valid(block: Block, tmp_path: Path) -> None:
         pytest.fail("\n".join([str(error), *error.details]), pytrace=False)
 
 
-@pytest.mark.engine
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
-def test_what_a_page_says_can_be_done(page: Path, tmp_path: Path, labctl_home: Path, host_state: None) -> None:
-    """All blocks of a page in order, in one shell in one directory; lab files are written where they stand."""
-    token = secrets.token_hex(3)
-    script = ["set -eu"]
+def script(page: Path, directory: Path, token: str) -> str:
+    """All blocks of a page in order, for one shell in `directory`; lab files are written where they stand.
+
+    Labs have names of their own, with `token` at the end.
+    """
+    lines = ["set -eu"]
     for number, block in enumerate(b for b in blocks(page) if b.reason is None):
         own = re.sub(r"^name: ([\w-]+)$", rf"name: \1-{token}", block.text, flags=re.MULTILINE)
         if block.language == "yaml" and block.text.startswith("# lab.yaml\n"):
-            script.append(f"cat > lab.yaml <<'END'\n{own}END")
+            lines.append(f"cat > lab.yaml <<'END'\n{own}END")
         elif block.language == "sh":
-            script.append(
+            lines.append(
                 block.text.replace(
                     "labctl init hello\n", f"labctl init hello\nsed -i 's/^name: .*/&-{token}/' hello/lab.yaml\n"
                 )
             )
         elif block.language == "python":
-            (tmp_path / f"block{number}.py").write_text(block.text)
-            script.append(f"{sys.executable} block{number}.py")
-    environ = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
-    environ.pop("DISPLAY", None)
+            (directory / f"block{number}.py").write_text(block.text)
+            lines.append(f"{sys.executable} block{number}.py")
+    return "\n".join(lines)
+
+
+def follow(page: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Do what a page says; whatever became of it, its labs are gone afterwards."""
+    token = secrets.token_hex(3)
+    text = script(page, directory, token)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("LABCTL_", "DISPLAY", "CI"))}
+    environ |= {"PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", "LABCTL_HOME": str(directory / "labctl-home")}
     done = subprocess.run(
-        ["bash", "-xc", "\n".join(script)],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
+        ["bash", "-xc", text], cwd=directory, env=environ, capture_output=True, text=True, timeout=540, check=False
     )
-    for name in [*re.findall(rf"[\w-]+-{token}", "\n".join(script)), f"hello-{token}"]:
-        subprocess.run(
-            [BIN / "labctl", "down", "--name", name, "--volumes", "--quiet"], capture_output=True, check=False
-        )
+    for name in {*re.findall(rf"[\w-]+-{token}", text), f"hello-{token}"}:
+        argv = [BIN / "labctl", "down", "--name", name, "--volumes", "--quiet"]
+        subprocess.run(argv, env=environ, capture_output=True, check=False)
+    return done
+
+
+@pytest.fixture(scope="module")
+def followed(
+    tmp_path_factory: pytest.TempPathFactory, session_directory: Path
+) -> Mapping[Path, subprocess.CompletedProcess[str]]:
+    """All pages, each in a shell and a directory of its own, at the same time; the host is as it was afterwards."""
+    before = read_host(session_directory)
+    directories = [tmp_path_factory.mktemp(page.stem) for page in RUN]
+    with ThreadPoolExecutor(len(RUN)) as pool:
+        done = dict(zip(RUN, pool.map(follow, RUN, directories), strict=True))
+    left = settled(before, session_directory)
+    assert not left, f"left behind:\n{describe(left)}"
+    return done
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_what_a_page_says_can_be_done(page: Path, followed: Mapping[Path, subprocess.CompletedProcess[str]]) -> None:
+    done = followed[page]
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}"
 
 

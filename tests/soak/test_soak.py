@@ -1,6 +1,7 @@
 """`make soak`: rounds of `up` and `down` with `kill -9` at random moments; in the end the host is as it was before.
 
-SOAK_ROUNDS (100) and SOAK_SEED choose how many and which; SOAK_RESULT names a file for the figures.
+SOAK_ROUNDS (100) and SOAK_SEED choose how many and which; after SOAK_SECONDS no other round begins. SOAK_PARTS names a
+file for the figures: the rounds in it count as done, so that they can be run in parts.
 """
 
 from __future__ import annotations
@@ -20,16 +21,24 @@ from tests.scenarios.project import Project, end
 pytestmark = [pytest.mark.engine, pytest.mark.soak, pytest.mark.timeout(7200)]
 
 LAB = """
-networks: {lan: {}, back: {internal: true}}
-volumes: {data: {type: local, reclaim: Delete}}
+networks: {lan: {}, san: {internal: true}}
+volumes:
+  home: {type: nfs, server: nas, networks: [san], reclaim: Delete}
+  disk: {type: iscsi, server: nas, size: 32MiB, networks: [san], reclaim: Delete}
+  keep: {type: local}
 nodes:
-  web: {networks: [lan, back], volumes: [data:/data], services: {idle: {command: sleep 100000}}, ports: ["80"]}
-  dev: {networks: [lan], desktop: true}
-  ben: {networks: [back], desktop: {wm: openbox}, depends_on: {web: {condition: healthy}}}
+  nas: {networks: [lan, san]}
+  db: {networks: [lan, san], volumes: [disk:/data, home:/mnt/home], services: {idle: {command: sleep 100000}}}
+  dev: {networks: [lan, san], desktop: true, volumes: [home:/home/lab/shared, keep:/keep], ports: ["80"]}
 checks:
   screen: {desktop: dev}
-  ssh: {tcp: "web:22", from: dev}
+  ssh: {tcp: "db:22", from: dev}
+  disk: {mount: /data, on: db}
+  home: {mount: /home/lab/shared, on: dev}
 """
+
+LONGEST = {"up": 6.0, "down": 3.0}
+"""Seconds after which a command that is to be killed is killed at the latest."""
 
 GROWTH = 1.3
 """How much more the engine may take after the rounds than after the first tenth of them."""
@@ -42,6 +51,7 @@ class Sample:
     engine_memory: int
     engine_files: int
     gateway_memory: int
+    gateway_files: int
     running: int
 
 
@@ -49,8 +59,8 @@ class Sample:
 class Figures:
     """What a run of rounds showed."""
 
-    rounds: int
-    seed: int
+    rounds: int = 0
+    seeds: list[int] = field(default_factory=list)
     killed: dict[str, int] = field(default_factory=dict)
     up: list[float] = field(default_factory=list)
     down: list[float] = field(default_factory=list)
@@ -61,12 +71,15 @@ def test_rounds_with_kills_leave_the_host_as_it_was(project: Project) -> None:
     rounds = int(os.environ.get("SOAK_ROUNDS", "100"))
     seed = int(os.environ.get("SOAK_SEED", str(random.SystemRandom().randrange(10**6))))
     chance = random.Random(seed)
-    figures = Figures(rounds, seed)
+    figures = earlier()
+    figures.seeds.append(seed)
+    over = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "inf"))
     project.write(LAB)
-    for number in range(rounds):
+    while figures.rounds < rounds and time.monotonic() < over:
+        number = figures.rounds
         for command, times in (("up", figures.up), ("down", figures.down)):
             if chance.random() < 0.5:
-                interrupted(project, command, chance.uniform(0.05, 3.0), figures)
+                interrupted(project, command, chance.uniform(0.05, LONGEST[command]), figures)
             began = time.monotonic()
             ran = end(project.begin(command, *(["--yes"] if command == "up" else ["-n", project.name, "--volumes"])))
             times.append(time.monotonic() - began)
@@ -82,13 +95,24 @@ def test_rounds_with_kills_leave_the_host_as_it_was(project: Project) -> None:
         assert project.engine.containers(all=True, filters=own) == [], f"seed {seed}, round {number}"
         assert project.engine.networks(filters=own) == [], f"seed {seed}, round {number}"
         assert not project.engine.volumes(filters=own)["Volumes"], f"seed {seed}, round {number}"
+        figures.rounds += 1
     report(figures)
-    early = figures.samples[max(rounds // 10 - 1, 0)]
+    early = figures.samples[len(figures.samples) // 10]
     # Others may work on this engine: it is compared with itself under the same load.
     late = [each for each in figures.samples if each.running == early.running][-1]
     assert late.engine_files <= early.engine_files + 20, figures.samples
     assert late.engine_memory <= early.engine_memory * GROWTH + 50 * 2**20, figures.samples
     assert late.gateway_memory <= early.gateway_memory * GROWTH + 10 * 2**20, figures.samples
+    assert late.gateway_files <= early.gateway_files + 5, figures.samples
+
+
+def earlier() -> Figures:
+    """The figures of the parts that were run before."""
+    place = Path(os.environ.get("SOAK_PARTS", os.devnull))
+    if not place.is_file():
+        return Figures()
+    kept = json.loads(place.read_text())
+    return Figures(**{**kept, "samples": [Sample(**each) for each in kept["samples"]]})
 
 
 def interrupted(project: Project, command: str, seconds: float, figures: Figures) -> None:
@@ -110,12 +134,22 @@ def sample(project: Project) -> Sample:
     engine = next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm") if comm(path) == "dockerd")
     pages = int(Path(f"/proc/{engine}/statm").read_text().split()[1])
     gateway = project.inspect("_gateway")["Id"]
+    told = project.engine.top(gateway, "-o pid")
     return Sample(
-        pages * os.sysconf("SC_PAGE_SIZE"),
-        len(os.listdir(f"/proc/{engine}/fd")),
-        memory([gateway]) or 0,
-        len(project.engine.containers()),
+        engine_memory=pages * os.sysconf("SC_PAGE_SIZE"),
+        engine_files=files(engine),
+        gateway_memory=memory([gateway]) or 0,
+        gateway_files=sum(files(int(each[0])) for each in told["Processes"]),
+        running=len(project.engine.containers()),
     )
+
+
+def files(process: int) -> int:
+    """How many files it has open; none when it has just ended."""
+    try:
+        return len(os.listdir(f"/proc/{process}/fd"))
+    except OSError:
+        return 0
 
 
 def comm(path: Path) -> str:
@@ -126,7 +160,7 @@ def comm(path: Path) -> str:
 
 
 def report(figures: Figures) -> None:
-    """Print the figures as the lines of a table, and write them where SOAK_RESULT says."""
+    """Print the figures as the lines of a table, and write them where SOAK_PARTS says."""
 
     def middle(values: list[float]) -> str:
         ordered = sorted(values)
@@ -134,15 +168,16 @@ def report(figures: Figures) -> None:
 
     first, last = figures.samples[0], figures.samples[-1]
     rows = {
-        "rounds, seed": f"{figures.rounds}, {figures.seed}",
+        "rounds, seeds": f"{figures.rounds}, {figures.seeds}",
         "kills": ", ".join(f"{what} {count}" for what, count in sorted(figures.killed.items())),
         "up that ended by itself": middle(figures.up),
         "down that ended by itself": middle(figures.down),
         "engine's memory, first and last": f"{first.engine_memory / 2**20:.0f}, {last.engine_memory / 2**20:.0f} MiB",
         "engine's open files": f"{first.engine_files}, {last.engine_files}",
         "gateway's memory": f"{first.gateway_memory / 2**20:.1f}, {last.gateway_memory / 2**20:.1f} MiB",
+        "gateway's open files": f"{first.gateway_files}, {last.gateway_files}",
     }
     text = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     print(f"\n{text}")  # noqa: T201 - the figures are what the run is for
-    if place := os.environ.get("SOAK_RESULT"):
+    if place := os.environ.get("SOAK_PARTS"):
         Path(place).write_text(json.dumps(asdict(figures), indent=1))
