@@ -38,7 +38,7 @@ _BOOTSTRAP = """
 import sys
 from pathlib import Path
 from labctl.plan.model import BaseImage
-from labctl.providers.docker.bootstrap import bootstrapped
+from labctl.providers.bootstrap import bootstrapped
 base = BaseImage("labctl/b-killed:base-1", "b-killed", "", "trixie", (), "essential")
 with bootstrapped(base, Path(sys.argv[2]), {}, lambda line: print(line, flush=True)):
     pass

@@ -34,6 +34,7 @@ class BoxMachine(_Strict):
     """The same operating system as a virtual machine's disk; `include` are packages beyond the container's."""
 
     kernel: PackageName = "linux-image-cloud-amd64"
+    variant: Literal["minbase", "apt", "essential", "buildd", "important", "standard"] = "minbase"
     include: tuple[PackageName, ...] = ()
 
 

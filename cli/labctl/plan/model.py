@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import ClassVar, Literal
 
-from labctl.model.lab import Node, Port
+from labctl.model.lab import Node, Port, ProviderName
 from labctl.recipe import Entry, Recipe
 
 GATEWAY = "_gateway"
@@ -50,6 +50,7 @@ class BaseImage:
     suite: str
     include: tuple[str, ...] = ()
     variant: str = "minbase"
+    provider: ClassVar[ProviderName] = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,29 @@ class BakedImage:
     tag: str
     base: BaseImage | None = None
     context: tuple[Entry, ...] = ()
+    provider: ClassVar[ProviderName] = "docker"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineBox:
+    """A box of Vagrant's with packages and features installed: an operating system with a kernel of its own.
+
+    `tag` is its content address and Vagrant's name for it. `suite`, `variant` and `packages` are what mmdebstrap is
+    asked for; `system` are files that lie there before any package, `files` those that come last; `prepare` and `build`
+    are shell lines run before the packages and after the files.
+    """
+
+    tag: str
+    box: str
+    suite: str
+    variant: str
+    kernel: str
+    packages: tuple[str, ...]
+    prepare: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    system: tuple[Entry, ...] = ()
+    files: tuple[Entry, ...] = ()
+    provider: ClassVar[ProviderName] = "vagrant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +291,7 @@ class ObservedLab:
 
 # ---------------------------------------------------------------- steps
 
-Wanted = BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode
+Wanted = BaseImage | BakedImage | MachineBox | DesiredNetwork | DesiredVolume | DesiredNode
 Target = Wanted | ObservedNetwork | ObservedVolume | ObservedNode
 
 

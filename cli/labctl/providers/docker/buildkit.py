@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from labctl.errors import HostError, LabctlError
 from labctl.providers.base import Line
-from labctl.providers.docker.bootstrap import dying_with_parent
+from labctl.providers.bootstrap import dying_with_parent
 
 _REFUSALS = (
     "classic builder",

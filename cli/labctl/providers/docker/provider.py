@@ -257,7 +257,8 @@ class Docker:
 
     def clear_leftovers(self) -> tuple[str, ...]:
         """Remove what killed builds left, by labels alone; the ids of what was removed."""
-        from labctl.providers.docker import bootstrap, images
+        from labctl.providers import bootstrap
+        from labctl.providers.docker import images
 
         bootstrap.clean(self._cache)
         return images.clear_leftovers(self.engine)

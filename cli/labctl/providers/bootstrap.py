@@ -34,17 +34,16 @@ _AS_ROOT = ["--user", "--map-root-user", "--map-auto"]
 @contextmanager
 def bootstrapped(base: BaseImage, cache: Path, proxies: Mapping[str, str], on_line: Line | None) -> Iterator[Path]:
     """The operating system as a tar, which is gone afterwards. Raises `HostError` or `LabctlError`."""
-    _require_tools()
-    root = os.geteuid() == 0
-    with _directory(cache, root=root) as directory:
+    require(TOOLS, "no registry answers, and what is needed to make the base image from packages is not installed")
+    with workplace(cache) as directory:
         tar = directory / "root.tar"
-        _run(_argv(base, tar, root=root), {**os.environ, **proxies, "TMPDIR": str(directory)}, base, on_line)
+        run(as_root(_argv(base, tar)), {**os.environ, **proxies, "TMPDIR": str(directory)}, base.box, on_line)
         yield tar
 
 
 def clean(cache: Path) -> None:
     """Remove what bootstraps left that were killed. Those that run now are left alone."""
-    for directory in sorted(_workplace(cache).glob(f"{_PREFIX}*")):
+    for directory in sorted(_place(cache).glob(f"{_PREFIX}*")):
         try:
             lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
@@ -63,7 +62,16 @@ def dying_with_parent(argv: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
-def _argv(base: BaseImage, tar: Path, *, root: bool) -> list[str]:
+def as_root(command: Sequence[str]) -> list[str]:
+    """`command` as root in namespaces of its own, so that nothing of it outlives its first process.
+
+    Who is not root is so in a user namespace.
+    """
+    own = [] if os.geteuid() == 0 else _AS_ROOT
+    return dying_with_parent(["unshare", *own, "--mount", "--pid", "--fork", "--kill-child", "--", *command])
+
+
+def _argv(base: BaseImage, tar: Path) -> list[str]:
     command = [
         "mmdebstrap",
         "--mode=root",
@@ -72,19 +80,15 @@ def _argv(base: BaseImage, tar: Path, *, root: bool) -> list[str]:
     ]
     if base.include:
         command.append(f"--include={','.join(base.include)}")
-    # With a process namespace of its own nothing of it can outlive the first process; who is not root is so in a user
-    # namespace.
-    own = [] if root else _AS_ROOT
-    return dying_with_parent(
-        ["unshare", *own, "--mount", "--pid", "--fork", "--kill-child", "--", *command, base.suite, str(tar)]
-    )
+    return [*command, base.suite, str(tar)]
 
 
 @contextmanager
-def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
+def workplace(cache: Path) -> Iterator[Path]:
     """A directory for half-made things, held by a lock that the kernel drops when this process ends."""
+    root = os.geteuid() == 0
     clean(cache)
-    place = _workplace(cache)
+    place = _place(cache)
     place.mkdir(parents=True, exist_ok=True, mode=0o700 if root else 0o711)
     if place.is_symlink() or place.stat().st_uid != os.geteuid():
         raise HostError(f"{place} belongs to another user", hint=f"sudo rm -rf {place}", code="LAB-IMG-005")
@@ -100,7 +104,7 @@ def _directory(cache: Path, *, root: bool) -> Iterator[Path]:
         os.close(lock)
 
 
-def _workplace(cache: Path) -> Path:
+def _place(cache: Path) -> Path:
     """Where a bootstrap works: root in labctl's cache; others where the further ids of their namespace may pass."""
     return cache if os.geteuid() == 0 else Path("/var/tmp") / f"labctl-{os.geteuid()}"
 
@@ -117,18 +121,21 @@ def _remove(directory: Path) -> None:
             directory.parent.rmdir()  # ours too; it goes with the last of them
 
 
-def _require_tools() -> None:
-    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+def require(tools: Mapping[str, str], message: str) -> None:
+    """Raise `HostError` with `message` when one of the commands is not there; `tools` has Debian's package of each."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    missing = sorted({package for tool, package in tools.items() if shutil.which(tool, path=path) is None})
     if missing:
         raise HostError(
-            "no registry answers, and what is needed to make the base image from packages is not installed",
+            message,
             details=[f"missing: {', '.join(missing)}"],
             hint=f"sudo apt-get install {' '.join(missing)}, or labctl doctor --fix",
             code="LAB-IMG-005",
         )
 
 
-def _run(argv: Sequence[str], environment: Mapping[str, str], base: BaseImage, on_line: Line | None) -> None:
+def run(argv: Sequence[str], environment: Mapping[str, str], box: str, on_line: Line | None) -> None:
+    """Run a step of making `box`, a line at a time. Raises `HostError` or `LabctlError` with its last words."""
     last: deque[str] = deque(maxlen=_KEEP_LINES)
     process = subprocess.Popen(
         argv,
@@ -152,27 +159,27 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], base: BaseImage, o
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if code != 0:
-        raise _failed(base, list(last))
+        raise _failed(box, list(last))
 
 
-def _failed(base: BaseImage, last: list[str]) -> LabctlError:
+def _failed(box: str, last: list[str]) -> LabctlError:
     text = "\n".join(last)
     if "No space left" in text:
         return HostError(
-            "the disk is full: no room to make the base image",
+            "the disk is full: no room to make the base system",
             details=last,
             hint="free some space",
             code="LAB-HOST-005",
         )
     if "newuidmap" in text or "subuid" in text or "unshare" in text:
         return HostError(
-            "this user may not make a base image from packages",
+            "this user may not make a base system from packages",
             details=last,
-            hint=f"sudo labctl box build {base.box} once, or sudo apt-get install uidmap",
+            hint=f"sudo labctl box build {box} once, or sudo apt-get install uidmap",
             code="LAB-IMG-005",
         )
     return LabctlError(
-        f"the base image of {base.box} could not be made from packages",
+        f"the base system of {box} could not be made from packages",
         details=last,
         hint="check that this host reaches its package mirror: sudo apt-get update",
         code="LAB-IMG-001",

@@ -1,0 +1,195 @@
+"""Boxes: made from packages, kept in labctl's cache by content address, known to Vagrant by the same name.
+
+No virtual machine, loop device or boot loader has a part in it: the disk's file system is written from a directory,
+and the kernel, which lies beside the disk in the box, is started directly.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from labctl.assets import assets
+from labctl.errors import HostError, LabctlError
+from labctl.plan.model import MachineBox
+from labctl.providers import bootstrap
+from labctl.providers.base import Line
+from labctl.providers.vagrant import initrd
+from labctl.providers.vagrant.kernel import unpacked
+from labctl.recipe import Entry
+
+TOOLS = {
+    **bootstrap.TOOLS,
+    "mke2fs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "xz": "xz-utils",
+}
+"""The commands that make a box, and Debian's package of each."""
+
+DISK_SIZE = "20G"
+"""What a machine sees; the file of the disk holds what was written."""
+
+_VAGRANTFILE = """\
+# Made by labctl: the kernel lies beside the disk, and each machine is told on its command line who it is.
+Vagrant.configure("2") do |config|
+  here = File.dirname(__FILE__)
+  config.vm.synced_folder ".", "/vagrant", disabled: true
+  config.vm.provider :libvirt do |libvirt|
+    libvirt.kernel = File.join(here, "vmlinuz")
+    libvirt.initrd = File.join(here, "initrd")
+  end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBox:
+    """A box in the cache. `tag` is its name, `size` in bytes."""
+
+    tag: str
+    box: str
+    size: int
+    path: Path
+
+
+def path_of(cache: Path, tag: str) -> Path:
+    """Where the box of that name lies, or will."""
+    return cache / "boxes" / f"{tag.rpartition('/')[2]}.box"
+
+
+def kept(cache: Path) -> list[KeptBox]:
+    """The boxes of the cache, by name."""
+    found = []
+    for path in sorted((cache / "boxes").glob("*.box")):
+        box, _, _ = path.stem.rpartition("-")
+        found.append(KeptBox(f"labctl/{path.stem}", box, path.stat().st_size, path))
+    return found
+
+
+def build(box: MachineBox, cache: Path, proxies: Mapping[str, str], on_line: Line | None) -> Path:
+    """Have the box in the cache; returns where. Two labctl that want the same box: the second waits and finds it.
+
+    Raises `HostError` or `LabctlError`.
+    """
+    target = path_of(cache, box.tag)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(target):
+        if not target.exists():
+            bootstrap.require(TOOLS, "what is needed to make a box from packages is not installed")
+            with bootstrap.workplace(cache) as directory:
+                _make(box, directory, proxies, on_line)
+                finished = directory / "finished.box"
+                _pack(directory, finished, on_line)
+                finished.replace(target)
+    return target
+
+
+def checksum(path: Path) -> str:
+    """The sha256 of a box's file."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _make(box: MachineBox, directory: Path, proxies: Mapping[str, str], on_line: Line | None) -> None:
+    """The disk, the kernel and the drivers, in `directory`."""
+    recipe = {
+        "SUITE": box.suite,
+        "VARIANT": box.variant,
+        "KERNEL": box.kernel,
+        "PACKAGES": ",".join(box.packages),
+        "SIZE": DISK_SIZE,
+    }
+    (directory / "recipe").write_text("".join(f"{name}='{value}'\n" for name, value in recipe.items()))
+    _write_tar(directory / "system.tar", (*box.system, _script("/tmp/prepare", box.prepare)))
+    _write_tar(directory / "files.tar", (*box.files, _script("/tmp/build", box.build)))
+    programs = directory / "programs"
+    shutil.copytree(assets("templates") / "machine" / "build", programs)
+    if os.geteuid() != 0:
+        programs.chmod(0o755)
+    environment = {**os.environ, **proxies, "TMPDIR": str(directory)}
+    argv = bootstrap.as_root(["sh", str(programs / "root"), str(directory)])
+    bootstrap.run(argv, environment, box.box, on_line)
+
+
+def _pack(directory: Path, target: Path, on_line: Line | None) -> None:
+    """What Vagrant calls a box: a tar of the disk, of what starts it and of words about both."""
+    if on_line is not None:
+        on_line("compressing the disk")
+    image = directory / "box.img"
+    argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]
+    done = subprocess.run(
+        [*argv, str(directory / "disk.raw"), str(image)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LabctlError(
+            "the disk of the box could not be written", details=done.stderr.splitlines()[-5:], code="LAB-IMG-001"
+        )
+    kernel = directory / "kernel"
+    kernel.write_bytes(unpacked((directory / "vmlinuz").read_bytes()))
+    first = directory / "initrd"
+    init = (directory / "programs" / "init").read_bytes()
+    initrd.write(first, init, directory / "busybox", directory / "modules")
+    metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": int(DISK_SIZE.removesuffix("G"))}
+    with tarfile.open(target, "w") as tar:
+        _add(tar, "metadata.json", json.dumps(metadata).encode())
+        _add(tar, "Vagrantfile", _VAGRANTFILE.encode())
+        for name, path in (("box.img", image), ("vmlinuz", kernel), ("initrd", first)):
+            tar.add(path, arcname=name, filter=_nobodys)
+
+
+def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _script(path: str, lines: Collection[str]) -> Entry:
+    return Entry(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _write_tar(path: Path, entries: Collection[Entry]) -> None:
+    """A tar of files alone: what is above them is there, or made as tar makes it (root, 0755)."""
+    with tarfile.open(path, "w") as tar:
+        for entry in entries:
+            member = tarfile.TarInfo(entry.path.lstrip("/"))
+            member.size, member.mode, member.uid, member.gid = len(entry.content), entry.mode, entry.uid, entry.gid
+            tar.addfile(member, io.BytesIO(entry.content))
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    lock = os.open(target.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    except OSError as error:
+        raise HostError(
+            f"the box could not be written: {error}", hint="look at the room on its disk", code="LAB-HOST-005"
+        ) from error
+    finally:
+        os.close(lock)
