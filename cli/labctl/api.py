@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -46,13 +46,28 @@ def load_lab(files: Sequence[str] | None) -> Lab:
     return load(files).lab
 
 
-def provider() -> Provider:
-    """The provider that runs the nodes of all labs (containers on this host's engine, in this version)."""
+def provider(kinds: Iterable[str] = ()) -> Provider:
+    """The provider that runs the nodes of all labs: containers, and machines where there are any or `kinds` says so.
+
+    Where all is containers nothing of machines is loaded or asked.
+    """
     from labctl.probe.trust import host_trust
     from labctl.probe.user import invoking_user
     from labctl.providers.docker.provider import Docker
 
-    return Docker(cache=cache(), trust=host_trust(), home=invoking_user().home)
+    wanted = frozenset(kinds)
+    trust, user = host_trust(), invoking_user().home
+    docker = Docker(cache=cache(), trust=trust, home=user)
+    if "vagrant" not in wanted and not any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home())):
+        return docker
+    from labctl.providers.both import Both
+    from labctl.providers.vagrant.provider import Vagrant
+
+    def places(lab: str) -> tuple[Path, Path]:
+        directory = LabDirectory(home(), lab)
+        return directory.machines, directory.key
+
+    return Both(docker, Vagrant(places=places, cache=cache(), trust=trust, home=user), wanted)
 
 
 def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = False) -> str:

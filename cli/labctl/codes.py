@@ -33,6 +33,7 @@ AREAS = {
     "NET": "Networks",
     "VOL": "Volumes",
     "IMG": "Images and boxes",
+    "VM": "Virtual machines",
     "HOST": "Host and engine",
     "RUN": "Commands in nodes",
     "COPY": "Copying",
@@ -145,6 +146,18 @@ LAB-IMG-004 An image is in use
   Take down the labs that use it first.
 LAB-IMG-005 This host cannot make base images
   A program or a right is missing: `labctl doctor --fix`.
+LAB-IMG-006 An operating system has no virtual machines
+  Its box names no kernel. Take another box, or a container.
+LAB-VM-001 This host cannot run virtual machines
+  Vagrant, vagrant-libvirt, libvirt or qemu is missing or does not run, or is not yours to use: `labctl doctor`.
+LAB-VM-002 Vagrant or libvirt gave no answer in time
+  Look at the host's load and at libvirt's own log, then try again: every command may be repeated.
+LAB-VM-003 Vagrant or libvirt refused
+  Their last words are shown.
+LAB-VM-004 A virtual machine does not answer over ssh
+  It may be starting or hang. `labctl logs NODE` shows its journal, or the end of its console.
+LAB-VM-005 A virtual machine did not come to its feet
+  How far it came and its console's last lines are shown.
 LAB-HOST-001 This host cannot do what the lab needs
   `labctl doctor` says what it can and cannot do.
 LAB-HOST-002 The container engine does not run or answer

@@ -105,7 +105,7 @@ def up(
 
     end = time.monotonic() + timeout
     directory = LabDirectory(home(), lab.name)
-    provider = api.provider()
+    provider = api.provider(node.provider for node in lab.nodes.values())
     refuse_unbuilt(lab, nodes)
     with directory.lock():
         avoid: list[ConflictError] = []

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
 from labctl.lab import PAGE, LabDirectory
-from labctl.plan.model import GATEWAY, Desired, Observed, Plan
+from labctl.plan.model import GATEWAY, BakedImage, Desired, MachineBox, Observed, Plan
 from labctl.plan.steps import needs_configuring, plan_up, restrict
 
 if TYPE_CHECKING:
-    from labctl.model.lab import Lab
+    from labctl.model.box import Box
+    from labctl.model.lab import Lab, Node, ProviderName
     from labctl.plan.desired import Making
     from labctl.providers.base import Provider
+    from labctl.recipe import Recipe, Trust
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,16 @@ def owner() -> str:
 def _image_tags(makings: Iterable[Making]) -> set[str]:
     """The images that a plan asks about: those of the nodes, and the plain systems below them."""
     images = [making.image for making in makings]
-    return {image.tag for image in images} | {image.base.tag for image in images if image.base is not None}
+    bases = [image.base for image in images if isinstance(image, BakedImage)]
+    return {image.tag for image in images} | {base.tag for base in bases if base is not None}
 
 
 def _makings(lab: Lab) -> dict[str, Making]:
     """How each node is made; the recipe and image of equal nodes are made once."""
     from labctl import features
     from labctl.plan.desired import Making
-    from labctl.plan.model import BakedImage
     from labctl.probe.trust import host_trust
-    from labctl.render.container import bake, bake_gateway
+    from labctl.render.container import bake_gateway
     from labctl.source.boxes import base_image, box, default_box
 
     trust = host_trust()
@@ -77,17 +79,15 @@ def _makings(lab: Lab) -> dict[str, Making]:
     made: dict[object, Making] = {}
     makings: dict[str, Making] = {}
     for name, node in lab.nodes.items():
-        if node.provider != "docker":
-            continue
         if node.image is not None:
             makings[name] = Making(BakedImage(node.image))
             continue
         assert node.box is not None
         serves = served.get(name, frozenset())
-        key = (node.box, node.packages, node.desktop and node.desktop.wm, serves)
+        key = (node.provider, node.box, node.packages, node.desktop and node.desktop.wm, serves)
         if key not in made:
             recipe = features.recipe(node, serves=serves)
-            made[key] = Making(bake(base_image(box(node.box)), recipe, trust), recipe)
+            made[key] = Making(_baked(node.provider, box(node.box), recipe, trust), recipe)
         makings[name] = made[key]
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
         recipe = features.gateway_recipe()
@@ -103,6 +103,18 @@ def _makings(lab: Lab) -> dict[str, Making]:
             recipe = storage_recipe()
             makings[STORAGES] = Making(bake_storage(base_image(default_box()), recipe, trust), recipe)
     return makings
+
+
+def _baked(provider: ProviderName, box: Box, recipe: Recipe, trust: Trust) -> BakedImage | MachineBox:
+    """The image or box of nodes with this recipe."""
+    if provider == "vagrant":
+        from labctl.render import machine
+
+        return machine.bake(box, recipe, trust)
+    from labctl.render import container
+    from labctl.source.boxes import base_image
+
+    return container.bake(base_image(box), recipe, trust)
 
 
 def _served(lab: Lab) -> dict[str, frozenset[str]]:
@@ -232,8 +244,10 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
     }
     apart = sorted(v for v in served if lab.nodes[lab.volumes[v].server or ""].provider == "vagrant")
     reasons = []
-    if machines:
-        reasons.append(f"virtual machines ({', '.join(machines)})")
+    if machines and any(node.provider == "docker" for node in lab.nodes.values()):
+        reasons.append(f"containers and virtual machines ({', '.join(machines)}) in one lab")
+    for name in machines:
+        reasons += [f"{what} of virtual machines ({name})" for what in _unbuilt(lab.nodes[name])]
     if apart:
         reasons.append(f"volumes that virtual machines serve ({', '.join(apart)})")
     if reasons:
@@ -242,3 +256,15 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
             hint="bring up the nodes that need none of these: labctl up NODE…",
             code="LAB-LAB-004",
         )
+
+
+def _unbuilt(node: Node) -> list[str]:
+    """What of a virtual machine's part of the lab file is not built yet."""
+    parts = {
+        "desktops": node.desktop,
+        "ports": node.ports,
+        "healthchecks": node.healthcheck,
+        "mounts": (*node.mounts, *node.devices),
+        "images": node.image,
+    }
+    return [what for what, wanted in parts.items() if wanted]

@@ -22,6 +22,7 @@ from labctl.plan.model import (
     DesiredNetwork,
     DesiredNode,
     DesiredVolume,
+    MachineBox,
     Observed,
     ObservedNode,
     Step,
@@ -79,7 +80,9 @@ class Work:
         target = step.target
         match step.verb:
             case Verb.BUILD | Verb.CREATE:
-                assert isinstance(target, BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode)
+                assert isinstance(
+                    target, BaseImage | BakedImage | MachineBox | DesiredNetwork | DesiredVolume | DesiredNode
+                )
                 if isinstance(target, DesiredNode):
                     self.create(target)
                 else:
@@ -110,7 +113,9 @@ class Work:
 
         box = _is_box(node)
         facts = self.facts(node) if box else None
-        seed = self.seed(node) if facts is None else (*features.first_seed(node.node, facts), *self.shared_seed(node))
+        # A container is told the most of it by its variables; a machine has none.
+        first = features.seed if node.provider == "vagrant" else features.first_seed
+        seed = self.seed(node) if facts is None else (*first(node.node, facts), *self.shared_seed(node))
         identity = {} if facts is None else features.identity(facts)
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
 

@@ -15,7 +15,7 @@ import docker
 from docker.errors import APIError
 from requests.exceptions import RequestException
 
-from labctl.providers.docker.hosttables import routes
+from labctl.providers.hosttables import routes
 
 LABEL = "labctl.bench"
 """What the floor's and compose's objects carry, so that they can be removed whatever happened."""

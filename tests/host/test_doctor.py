@@ -76,13 +76,13 @@ def test_a_host_that_cannot(tmp_path: Path) -> None:
     assert "cannot run labs of containers" in done.stdout.splitlines()[-1]
 
 
-def test_virtual_machines_are_not_promised(tmp_path: Path) -> None:
+def test_virtual_machines_are_not_promised_where_they_cannot_run(tmp_path: Path) -> None:
     with good_engine(tmp_path) as environ:
         done = doctor(environ, "--for", "vagrant", "-o", "json")
     assert done.returncode == 4
     document = json.loads(done.stdout)
     assert document["providers"] == ["vagrant"]
-    assert next(each for each in document["findings"] if each["id"] == "vms")["status"] == "missing"
+    assert next(each for each in document["findings"] if each["id"] == "hypervisor")["status"] == "missing"
     assert not any(each["id"] == "engine" for each in document["findings"])
 
 
@@ -112,9 +112,9 @@ def test_a_lab_file_says_what_is_needed(tmp_path: Path) -> None:
     ids = {name: {each["id"] for each in document["findings"]} for name, document in asked.items()}
     assert "images" not in ids["plain"]
     assert "images" in ids["boxes"]
-    assert "vms" not in ids["boxes"]
+    assert "hypervisor" not in ids["boxes"]
     assert asked["mixed"]["providers"] == ["docker", "vagrant"]
-    assert {"vms", "engine"} <= ids["mixed"]
+    assert {"hypervisor", "engine"} <= ids["mixed"]
 
 
 # ---------------------------------------------------------------- mending

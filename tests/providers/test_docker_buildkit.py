@@ -12,8 +12,9 @@ import pytest
 
 from labctl.errors import HostError, LabctlError
 from labctl.plan.model import BakedImage
+from labctl.providers import labels
 from labctl.providers.base import Provider
-from labctl.providers.docker import buildkit, labels
+from labctl.providers.docker import buildkit
 from labctl.providers.docker.images import context_archive
 from labctl.recipe import Entry
 

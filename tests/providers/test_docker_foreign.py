@@ -13,8 +13,8 @@ import pytest
 
 from labctl.errors import ConflictError
 from labctl.plan.model import BakedImage, BaseImage
+from labctl.providers import labels
 from labctl.providers.base import Provider
-from labctl.providers.docker import labels
 from labctl.providers.docker.provider import Docker
 from tests.providers.conftest import Make
 

@@ -15,8 +15,8 @@ import docker
 import pytest
 
 from labctl.plan.model import BakedImage
+from labctl.providers import labels
 from labctl.providers.base import Provider
-from labctl.providers.docker import labels
 from labctl.providers.docker.images import clear_leftovers
 from labctl.providers.docker.provider import Docker
 

@@ -17,7 +17,7 @@ import pytest
 from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
 from labctl.model.lab import Desktop, Healthcheck, Mount, Port
 from labctl.plan.model import BakedImage, BaseImage
-from labctl.providers.docker import hosttables, labels
+from labctl.providers import hosttables, labels
 from labctl.providers.docker.client import split_tag
 from labctl.providers.docker.endpoint import SOCKET, find
 from labctl.providers.docker.errors import explain

@@ -15,7 +15,7 @@ import pytest
 
 from labctl.plan.model import BakedImage
 from labctl.probe.usage import memory
-from labctl.providers.docker import labels
+from labctl.providers import labels
 from labctl.providers.docker.observe import summarise
 from labctl.providers.docker.provider import Docker
 from tests.scenarios.project import Project

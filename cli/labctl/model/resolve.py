@@ -121,10 +121,8 @@ def _port_clashes(draft: Draft, nodes: Mapping[str, Node]) -> None:
 
 def _left_out(topology: Topology, nodes: Mapping[str, Node], volumes: Mapping[str, Volume]) -> list[str]:
     """One line for each part of the language that this version validates and does not execute."""
-    machines = [name for name, value in nodes.items() if value.provider == "vagrant"]
     screens = [name for name, value in nodes.items() if value.ide]
     lines = (
-        (machines, "virtual machines (provider: vagrant) are not started by this version"),
         (screens, "the browser IDE is not started by this version"),
         (list(topology.domains or ()), "failure domains cannot be selected in this version"),
         (list(topology.scenarios or ()), "scenarios are not rehearsed by this version"),

@@ -8,18 +8,20 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from labctl.model.lab import Lab, Network, Node, Port
+from labctl.model.lab import Lab, Network, Node, Port, ProviderName
 from labctl.plan import allocate, digests
 from labctl.plan.model import (
     DISK,
     GATEWAY,
     KEEPER,
+    MANAGEMENT,
     STORAGE,
     BakedImage,
     Desired,
     DesiredNetwork,
     DesiredNode,
     DesiredVolume,
+    MachineBox,
     Observed,
     Role,
 )
@@ -39,7 +41,7 @@ GATEWAY_PORT = 6080
 class Making:
     """How one node is made: the recipe of its features and the image that holds them."""
 
-    image: BakedImage
+    image: BakedImage | MachineBox
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -61,6 +63,8 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
 
         used = storage.uses(lab, nodes)
         nodes |= {node.name: node for node in storage.containers(lab, used) if STORAGES in makings}
+    if any(node.provider == "vagrant" for node in nodes.values()):
+        lab = replace(lab, networks={**lab.networks, MANAGEMENT: Network(MANAGEMENT, internal=True)})
     subnets = allocate.subnets(lab, observed)
     addresses = allocate.addresses(nodes.values(), subnets, observed)
     ports, chosen = allocate.ports(lab.name, {name: node.ports for name, node in nodes.items()}, observed)
@@ -85,12 +89,15 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
         making = makings[name] if name in makings else makings[STORAGES]
         added = storage.part(lab, name, used, addresses, making.recipe) if shared else None
         wanted[name] = _node(lab, node, making, addresses, subnets, ports[name], chosen, volumes, added)
-    joined = {network for node in nodes.values() for network in node.interfaces}
+    joined = {network for node in nodes.values() for network in node.interfaces} | {MANAGEMENT}
+    engines = {network for node in nodes.values() if node.provider == "docker" for network in node.interfaces}
     return Desired(
         lab=lab.name,
         directory=str(lab.directory),
         networks={
-            name: _network(lab.name, network, subnets[name]) for name, network in lab.networks.items() if name in joined
+            name: _network(lab.name, network, subnets[name], "docker" if name in engines else "vagrant")
+            for name, network in lab.networks.items()
+            if name in joined
         },
         volumes=volumes,
         images={making.image.tag: making.image for making in makings.values()},
@@ -166,7 +173,7 @@ def _outward(lab: Lab, node: Node) -> str | None:
     return next((name for name in names if not lab.networks[name].internal), names[0] if names else None)
 
 
-def _network(lab: str, network: Network, subnet: IPv4Network) -> DesiredNetwork:
+def _network(lab: str, network: Network, subnet: IPv4Network, provider: ProviderName) -> DesiredNetwork:
     return DesiredNetwork(
         name=network.name,
         engine_name=engine_name(lab, network.name),
@@ -175,6 +182,7 @@ def _network(lab: str, network: Network, subnet: IPv4Network) -> DesiredNetwork:
         gateway=subnet.network_address + 1,
         internal=network.internal,
         chosen=network.subnet is None,
+        provider=provider,
     )
 
 
@@ -192,6 +200,7 @@ def _node(
     role = _role(node.name)
     # Nothing of the user's is in labctl's own containers: a newer image makes them anew, as another box would.
     shaped = node if role == "node" else replace(node, box=making.image.tag)
+    kind = {"provider": node.provider, "size": (node.cpus, node.memory)} if node.provider == "vagrant" else {}
     names = hosts(lab, node.name, addresses) if role == "node" else ()
     told = _screens(lab, addresses) if role == "gateway" else names
     used = {mount.volume for mount in node.mounts if mount.volume}
@@ -201,7 +210,7 @@ def _node(
         hostname=node.name if role == "node" else role,
         node=node,
         image=making.image.tag,
-        shape=digests.shape(shaped, addresses[node.name], subnets, ports, added.shape if added else {}),
+        shape=digests.shape(shaped, addresses[node.name], subnets, ports, {**kind, **(added.shape if added else {})}),
         content=digests.content(node, told, added.told if added else {}),
         addresses=addresses[node.name],
         networks={network: engine_name(lab.name, network) for network in node.interfaces},

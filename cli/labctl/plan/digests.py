@@ -68,6 +68,7 @@ def changed(old: str, new: str) -> list[str]:
 _WORDS = {
     "hosts": "the names of other nodes",
     "limited": "limits",
+    "size": "processors or memory",
     "health": "healthcheck",
     "mounts": "volumes",
     "serves": "what it serves",

@@ -14,6 +14,9 @@ from labctl.recipe import Entry, Recipe
 GATEWAY = "_gateway"
 """The gateway's name among the nodes of a lab; no node of a lab file can have it (it is not a DNS label)."""
 
+MANAGEMENT = "_machines"
+"""The network over which Vagrant finds the virtual machines of a lab; nothing of the lab itself goes over it."""
+
 KEEPER, STORAGE, DISK = "_keeper", "_storage-", "_disk-"
 """Names of the containers that bring shared storage to the nodes: one keeper; one storage container for each node with
 mounts and one disk container for each raw disk, with the node's or volume's name behind the prefix."""
@@ -100,6 +103,8 @@ class DesiredNetwork:
     internal: bool
     chosen: bool
     """The subnet was taken from the pool, so another may be taken when it clashes."""
+    provider: ProviderName = "docker"
+    """Who owns it: an engine whose containers are on it, with or without machines beside them, else libvirt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class DesiredVolume:
     size: int | None = None
     target: str | None = None
     """The name of the iSCSI target that a disk belongs to."""
+    provider: ClassVar[ProviderName] = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,16 @@ class DesiredNode:
     """Servers that must be ready before it starts."""
     confined: Confinement = field(default_factory=Confinement)
 
+    @property
+    def provider(self) -> ProviderName:
+        """What kind of machine it is."""
+        return self.node.provider
+
+    @property
+    def lab(self) -> str:
+        """The lab that it is a node of."""
+        return self.engine_name.removeprefix("labctl-").removesuffix(f"-{self.name}")
+
 
 @dataclass(frozen=True, slots=True)
 class Desired:
@@ -177,7 +193,7 @@ class Desired:
     directory: str
     networks: Mapping[str, DesiredNetwork]
     volumes: Mapping[str, DesiredVolume]
-    images: Mapping[str, BakedImage]
+    images: Mapping[str, BakedImage | MachineBox]
     nodes: Mapping[str, DesiredNode]
     owner: str = ""
     """Who makes it, for those who share the host."""
@@ -217,6 +233,8 @@ class ObservedNode:
     created: float = 0.0
     status: str = ""
     """The engine's own words, e.g. ``Up 3 minutes (healthy)``."""
+    lab: str = ""
+    """The lab that it is a node of, where the engine's `id` does not lead to it by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +246,7 @@ class ObservedNetwork:
     engine_name: str
     subnet: IPv4Network
     internal: bool
+    provider: str = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +260,7 @@ class ObservedVolume:
     size: int | None = None
     """In bytes, as it was made; a disk may have grown since."""
     target: str | None = None
+    provider: ClassVar[ProviderName] = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +310,8 @@ class ObservedLab:
 
 
 # ---------------------------------------------------------------- steps
+
+Image = BakedImage | MachineBox
 
 Wanted = BaseImage | BakedImage | MachineBox | DesiredNetwork | DesiredVolume | DesiredNode
 Target = Wanted | ObservedNetwork | ObservedVolume | ObservedNode

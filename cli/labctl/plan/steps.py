@@ -13,12 +13,15 @@ from labctl.plan.model import (
     DISK,
     GATEWAY,
     KEEPER,
+    MANAGEMENT,
     STORAGE,
     BakedImage,
     Desired,
+    DesiredNetwork,
     DesiredNode,
     DesiredVolume,
     Observed,
+    ObservedNetwork,
     ObservedNode,
     ObservedVolume,
     Plan,
@@ -167,7 +170,7 @@ class _Draft:
     def drop_networks(self) -> None:
         for known in self.observed.networks.values():
             wanted = self.desired.networks.get(known.name)
-            if wanted is not None and (wanted.subnet, wanted.internal) != (known.subnet, known.internal):
+            if wanted is not None and _kind(wanted) != _kind(known):
                 self.stale.add(known.name)
         for name in sorted(self.stale):
             known = self.observed.networks[name]
@@ -227,7 +230,7 @@ class _Draft:
     def _make(self, wanted: DesiredNode, because: str) -> None:
         ref = node_ref(wanted.name)
         needs = [self._image(wanted)] if wanted.image not in self.observed.images else []
-        needs += [f"{Verb.CREATE} network/{name}" for name in wanted.addresses]
+        needs += [f"{Verb.CREATE} network/{name}" for name in (*wanted.addresses, MANAGEMENT)]
         needs += [f"{Verb.CREATE} volume/{name}" for name in wanted.volumes]
         needs.append(f"{Verb.REMOVE} {ref}")
         if wanted.name.startswith(STORAGE):
@@ -299,6 +302,11 @@ class _Draft:
         return tuple(replace(self.steps[each], after=frozenset(graph[each])) for each in order)
 
 
+def _kind(network: DesiredNetwork | ObservedNetwork) -> tuple[object, ...]:
+    """What only a new network can have."""
+    return network.subnet, network.internal, network.provider
+
+
 def needs_configuring(wanted: DesiredNode) -> bool:
     """The node has something that is done inside it after its start, beyond what was put into it before."""
     node = wanted.node
@@ -342,6 +350,7 @@ def restrict(desired: Desired, names: Collection[str]) -> Desired:
         keep.add(GATEWAY)
     nodes = {name: node for name, node in desired.nodes.items() if name in keep}
     networks = {network for node in nodes.values() for network in node.addresses}
+    networks |= {MANAGEMENT for node in nodes.values() if node.provider == "vagrant"}
     volumes = {volume for node in nodes.values() for volume in node.volumes}
     return replace(
         desired,

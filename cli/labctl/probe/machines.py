@@ -12,13 +12,7 @@ _SOCKETS = ("/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-sock", "/run/
 
 def machine_findings(host: Host) -> list[Finding]:
     """What labs with ``provider: vagrant`` need."""
-    not_yet = "this version of labctl validates and plans virtual machines, but does not start them yet"
-    return [
-        Finding("vms", "virtual machines", "missing", not_yet, "use provider: docker"),
-        _vagrant(host),
-        _hypervisor(host),
-        _acceleration(host),
-    ]
+    return [_vagrant(host), _hypervisor(host), _acceleration(host)]
 
 
 def _vagrant(host: Host) -> Finding:
@@ -44,7 +38,7 @@ def _hypervisor(host: Host) -> Finding:
     if host.find("VBoxManage"):
         return Finding("hypervisor", title, "unknown", "VirtualBox, not tested with labctl", "use libvirt")
     if not (host.find("libvirtd") or host.find("virtqemud")):
-        packages = ("libvirt-daemon-system", "qemu-system-x86", "qemu-utils")
+        packages = ("dnsmasq-base", "libvirt-clients", "libvirt-daemon-system", "qemu-system-x86", "qemu-utils")
         return Finding(
             "hypervisor",
             title,

@@ -32,7 +32,9 @@ def bake(box: Box, recipe: Recipe, trust: Trust) -> MachineBox:
     )
     system = (*(each for each in shipped("container") if each.path not in _CONTAINERS_ONLY), *certificates)
     # The machine's own programs take the place of those that speak to a container's init.
-    files = {each.path: each for each in (*recipe.files, *services.systemd(recipe.services), *shipped("machine", "node"))}
+    files = {
+        each.path: each for each in (*recipe.files, *services.systemd(recipe.services), *shipped("machine", "node"))
+    }
     made = MachineBox(
         tag="",
         box=box.name,
@@ -46,7 +48,6 @@ def bake(box: Box, recipe: Recipe, trust: Trust) -> MachineBox:
         files=tuple(files.values()),
     )
     return replace(made, tag=f"labctl/{box.name}-{_digest(made)}")
-
 
 
 def _digest(box: MachineBox) -> str:

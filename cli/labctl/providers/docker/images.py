@@ -15,9 +15,9 @@ from typing import Any
 
 from labctl.errors import ConflictError, HostError, LabctlError
 from labctl.plan.model import BakedImage, BaseImage
+from labctl.providers import bootstrap, labels
 from labctl.providers.base import Line
-from labctl.providers import bootstrap
-from labctl.providers.docker import buildkit, labels
+from labctl.providers.docker import buildkit
 from labctl.providers.docker.client import APIError, Engine, Timeout, split_tag
 from labctl.providers.docker.errors import explain, translated
 from labctl.recipe import Entry, Trust

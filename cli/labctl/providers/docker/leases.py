@@ -6,7 +6,7 @@ anew to move the end, before the old one goes, so that at every moment the engin
 
 from __future__ import annotations
 
-from labctl.providers.docker import labels
+from labctl.providers import labels
 from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import translated
 

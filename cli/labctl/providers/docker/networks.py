@@ -7,7 +7,7 @@ from typing import Any
 
 from labctl.errors import LabctlError
 from labctl.plan.model import Desired, DesiredNetwork, ObservedNetwork
-from labctl.providers.docker import labels
+from labctl.providers import labels
 from labctl.providers.docker.client import APIError, Engine, IPAMConfig, IPAMPool
 from labctl.providers.docker.errors import foreign, translated
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import tarfile
 import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -14,7 +12,8 @@ from labctl.errors import ConflictError, DeadlineError
 from labctl.model.lab import Command
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import Desired, DesiredNode, ObservedNode
-from labctl.providers.docker import labels
+from labctl.providers import labels
+from labctl.providers.archive import archive
 from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import foreign, translated
 from labctl.recipe import Entry
@@ -171,18 +170,6 @@ def container_config(
             "Retries": check.retries,
         }
     return config
-
-
-def archive(entries: Collection[Entry]) -> bytes:
-    """Files as a tar. Directories are left to the engine, which makes missing ones (root, 0755) and keeps others."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for entry in entries:
-            info = tarfile.TarInfo(entry.path.lstrip("/"))
-            info.size, info.mode, info.uid, info.gid = len(entry.content), entry.mode, entry.uid, entry.gid
-            info.mtime = int(time.time())
-            tar.addfile(info, io.BytesIO(entry.content))
-    return buffer.getvalue()
 
 
 def _host_config(node: DesiredNode, socket: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from ipaddress import IPv4Network
 from typing import Any, Literal, cast
 
 from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, ObservedVolume, Role, State
-from labctl.providers.docker import hosttables, labels, reading
+from labctl.providers import hosttables, labels
+from labctl.providers.docker import reading
 from labctl.providers.docker.reading import Reader
 
 Listed = Sequence[Mapping[str, Any]]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from labctl.errors import DeadlineError, LabctlError, NotFoundError
+from labctl.providers.archive import archive
 from labctl.providers.base import Line, Result
 from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import explain, translated
-from labctl.providers.docker.nodes import archive
 from labctl.providers.docker.stream import Stream
 from labctl.recipe import Entry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from labctl.providers.docker import labels
+from labctl.providers import labels
 from labctl.providers.docker.client import Engine
 from labctl.providers.docker.errors import translated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labctl.errors import LabctlError
 from labctl.plan.model import Desired, DesiredVolume, ObservedVolume
-from labctl.providers.docker import labels
+from labctl.providers import labels
 from labctl.providers.docker.client import APIError, Engine
 from labctl.providers.docker.errors import foreign, translated
 

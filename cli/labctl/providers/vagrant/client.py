@@ -31,11 +31,13 @@ QUIET = {
 """What keeps Vagrant from asking its makers, and from colours."""
 
 
-class Vagrant(vagrant.Vagrant):  # type: ignore[misc]
+class Vagrant(vagrant.Vagrant):
     """One directory with a Vagrantfile. Every call ends by a deadline, with all that it started."""
 
     def __init__(self, root: Path, *, environ: Mapping[str, str] = os.environ) -> None:
-        super().__init__(root=str(root), env={**environ, **QUIET})
+        super().__init__(  # type: ignore[no-untyped-call]
+            root=str(root), env={**environ, **QUIET}
+        )
         self.timeout = 600.0
         self.on_line: Line | None = None
         self.check: Callable[[], None] | None = None
@@ -66,7 +68,7 @@ class Vagrant(vagrant.Vagrant):  # type: ignore[misc]
 
     def _call(self, args: Sequence[str | None], timeout: float, on_line: Line | None) -> str:
         """Run Vagrant and return what it said. Raises `DeadlineError` or `LabctlError` with its last lines."""
-        argv: list[Any] = self._make_vagrant_command(args)
+        argv: list[Any] = self._make_vagrant_command(args)  # type: ignore[no-untyped-call]
         shown = " ".join(["vagrant", *(word for word in args if word)])
         try:
             process = subprocess.Popen(

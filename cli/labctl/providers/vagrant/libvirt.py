@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,25 +106,21 @@ def networks(prefix: str) -> list[Network]:
         root = ElementTree.fromstring(text)
         address = root.find("ip")
         forward = root.find("forward")
+        bridge = root.find("bridge")
         name = root.findtext("name", "")
         found.append(
             Network(
                 name=name,
                 uuid=root.findtext("uuid", ""),
                 active=name in active,
-                bridge=root.find("bridge").get("name", "") if root.find("bridge") is not None else "",  # type: ignore[union-attr]
+                bridge=bridge.get("name", "") if bridge is not None else "",
                 address=address.get("address", "") if address is not None else "",
                 prefix=_prefix(address),
                 forward=forward.get("mode", "nat") if forward is not None else "",
-                labels=root.findtext("title", ""),
+                labels=root.findtext("metadata/{urn:labctl:labels}labels", ""),
             )
         )
     return found
-
-
-def subnets() -> list[str]:
-    """The subnets of all networks of libvirt, running or not, as ``ADDRESS/PREFIX`` of this host in each."""
-    return [f"{each.address}/{each.prefix}" for each in networks("") if each.address]
 
 
 def _prefix(address: ElementTree.Element | None) -> int:
@@ -165,8 +161,3 @@ def _refused(doing: str, stderr: str) -> LabctlError:
 def gone(error: LabctlError) -> bool:
     """Whether libvirt refused because the thing is not there (any more)."""
     return any(re.search(r"not found|no domain with|no network with", line, re.IGNORECASE) for line in error.details)
-
-
-def each_line(text: str) -> Sequence[str]:
-    """The lines of an answer that hold something."""
-    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,177 @@
+"""Containers and virtual machines side by side: each thing goes to the provider that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from labctl.errors import HostError
+from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
+from labctl.providers.base import Line, Provider, Shell
+from labctl.providers.session import Access
+from labctl.recipe import Entry
+
+if TYPE_CHECKING:
+    from labctl.providers.docker.provider import Docker
+    from labctl.providers.vagrant.provider import Vagrant
+
+
+class Both:
+    """The engine and libvirt of one host as one provider.
+
+    `wanted` are the kinds that the lab at hand has, where it is known: what it has none of need not be there.
+    """
+
+    name = "both"
+
+    def __init__(self, docker: Docker, vagrant: Vagrant, wanted: Collection[str]) -> None:
+        self._docker, self._vagrant, self._wanted = docker, vagrant, frozenset(wanted)
+
+    def of(self, kind: str) -> Provider:
+        """The provider of that name."""
+        return self._vagrant if kind == "vagrant" else self._docker
+
+    def check(self) -> None:
+        """See `Provider.check`."""
+        for kind in sorted(self._wanted):
+            self.of(kind).check()
+
+    def prepare(self) -> None:
+        """See `Provider.prepare`."""
+        for kind in sorted(self._wanted):
+            self.of(kind).prepare()
+
+    # ------------------------------------------------------------ looking
+
+    def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
+        """See `Provider.observe`: what both know, each asked only where the lab may have something of it."""
+        machines = "vagrant" in self._wanted or self._vagrant.place(lab).exists
+        if not machines:
+            return self._docker.observe(lab, images=images)
+        self._vagrant.check()
+        found = self._vagrant.observe(lab, images=images)
+        try:
+            containers = self._docker.observe(lab, images=images)
+        except HostError:
+            if "docker" in self._wanted:
+                raise
+            return found  # machines need no engine
+        return _merged(containers, found)
+
+    def labs(self, *, sizes: bool = False) -> Sequence[ObservedLab]:
+        """See `Provider.labs`."""
+        from labctl.providers.vagrant import libvirt
+
+        machines = self._vagrant.labs() if libvirt.is_there() else ()
+        try:
+            containers = self._docker.labs(sizes=sizes)
+        except HostError:
+            if not machines:
+                raise
+            containers = ()
+        labs = {each.name: each for each in containers}
+        for each in machines:
+            labs[each.name] = _together(labs[each.name], each) if each.name in labs else each
+        return tuple(labs[name] for name in sorted(labs))
+
+    # ------------------------------------------------------------ doing
+
+    def create(
+        self,
+        target: Wanted,
+        desired: Desired,
+        *,
+        seed: Collection[Entry] = (),
+        identity: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
+    ) -> None:
+        """See `Provider.create`."""
+        self.of(target.provider).create(target, desired, seed=seed, identity=identity, on_line=on_line)
+
+    def start(self, node: DesiredNode | ObservedNode) -> None:
+        """See `Provider.start`."""
+        self.of(node.provider).start(node)
+
+    def adjust(self, node: DesiredNode) -> None:
+        """See `Provider.adjust`."""
+        self.of(node.provider).adjust(node)
+
+    def stop(self, node: ObservedNode, *, timeout: float) -> None:
+        """See `Provider.stop`."""
+        self.of(node.provider).stop(node, timeout=timeout)
+
+    def remove(self, target: Target) -> None:
+        """See `Provider.remove`."""
+        self.of(target.provider).remove(target)
+
+    def shell(self, node: DesiredNode | ObservedNode) -> Shell:
+        """See `Provider.shell`."""
+        return self.of(node.provider).shell(node)
+
+    def access(self, node: DesiredNode | ObservedNode) -> Access:
+        """See `Provider.access`."""
+        return self.of(node.provider).access(node)
+
+    def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
+        """See `Provider.read`."""
+        return self.of(node.provider).read(node, path)
+
+    def head(self, node: DesiredNode | ObservedNode) -> Iterator[str]:
+        """See `Provider.head`."""
+        return self.of(node.provider).head(node)
+
+    def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
+        """See `Provider.tail`."""
+        return self.of(node.provider).tail(node, lines=lines)
+
+    def verdict(self, node: DesiredNode | ObservedNode) -> list[str]:
+        """See `Provider.verdict`."""
+        return self.of(node.provider).verdict(node)
+
+    # ------------------------------------------------------------ the host
+
+    def free(self) -> int | None:
+        """See `Provider.free`: volumes are the engine's."""
+        return self._docker.free()
+
+    def clear_leftovers(self) -> Sequence[str]:
+        """See `Provider.clear_leftovers`."""
+        return (*self._docker.clear_leftovers(), *self._vagrant.clear_leftovers())
+
+    def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
+        """See `Provider.give_lease`: the engine keeps it, for machines too."""
+        self._docker.give_lease(lab, expires=expires, directory=directory, owner=owner)
+
+    def end_lease(self, lab: str) -> None:
+        """See `Provider.end_lease`."""
+        self._docker.end_lease(lab)
+
+
+def _merged(containers: Observed, machines: Observed) -> Observed:
+    """One lab as both have it; what is the lab's own in one is not taken in the other."""
+    own = {each.subnet for each in (*containers.networks.values(), *machines.networks.values())}
+    return replace(
+        containers,
+        nodes={**containers.nodes, **machines.nodes},
+        networks={**containers.networks, **machines.networks},
+        images=containers.images | machines.images,
+        taken_subnets=tuple(
+            sorted({each for each in (*containers.taken_subnets, *machines.taken_subnets) if each not in own})
+        ),
+        directories=containers.directories | machines.directories,
+    )
+
+
+def _together(containers: ObservedLab, machines: ObservedLab) -> ObservedLab:
+    """The counts of one lab that has both."""
+    return replace(
+        containers,
+        directories=containers.directories | machines.directories,
+        nodes=containers.nodes + machines.nodes,
+        running=containers.running + machines.running,
+        networks=containers.networks + machines.networks,
+        created=min(each for each in (containers.created, machines.created) if each) if machines.created else 0.0,
+        providers=containers.providers | machines.providers,
+        owner=containers.owner or machines.owner,
+    )

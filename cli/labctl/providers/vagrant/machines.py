@@ -1,0 +1,168 @@
+"""One machine: what it is made with, and its life. Vagrant makes and removes it; the rest is libvirt and ssh."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from labctl.errors import DeadlineError, LabctlError
+from labctl.plan.model import Desired, DesiredNode, MachineBox
+from labctl.providers import labels
+from labctl.providers.vagrant import boxes, libvirt
+from labctl.providers.vagrant.vagrantfile import Interface, Machine
+
+MEMORY, DESKTOP_MEMORY = 512, 768
+"""MiB of a machine whose lab file does not say."""
+
+BOOT_TIMEOUT = 300.0
+"""Seconds from the start of a machine to its ssh."""
+
+_PHASES = (
+    ("ssh host key: ", "its ssh server started, and is not reached: look at its networks"),
+    ("lab: disk is mounted", "systemd started, and its ssh server did not"),
+    ("lab: kernel is up", "its kernel started, and its disk was not found"),
+    ("", "its kernel did not start"),
+)
+"""What was the last thing on a console, the latest first, and what that means."""
+
+_CONTROL = re.compile(r"\x1b(\[[0-9;?!]*[A-Za-z]|[a-zA-Z])|[\x00-\x08\x0b-\x1f]")
+
+
+def machine(node: DesiredNode, desired: Desired, identity: Mapping[str, str], cache: Path) -> Machine:
+    """What Vagrant is to make for `node`."""
+    outside = next((name for name in node.addresses if not desired.networks[name].internal), None)
+    interfaces = tuple(
+        Interface(
+            network=desired.networks[name].engine_name,
+            address=str(address),
+            prefix=desired.networks[name].subnet.prefixlen,
+            mac="525400" + _digest(desired.lab, node.name, name)[:6],
+            tap="lv" + _digest(desired.lab, node.name, name)[:11],
+            gateway=str(desired.networks[name].gateway) if name == outside else "",
+        )
+        for name, address in node.addresses.items()
+    )
+    memory = node.node.memory
+    return Machine(
+        name=node.name,
+        box=node.image,
+        box_file=str(boxes.path_of(cache, node.image)),
+        memory=math.ceil(memory / (1 << 20)) if memory else DESKTOP_MEMORY if node.node.desktop else MEMORY,
+        cpus=math.ceil(node.node.cpus or 1),
+        labels=_labels(node, desired),
+        key=_key(identity.get("LAB_KEY", "")),
+        interfaces=interfaces,
+        dns=(str(desired.networks[outside].gateway),) if outside else (),
+    )
+
+
+def is_here(box: MachineBox | str, home: Path) -> bool:
+    """Whether Vagrant, whose files are at `home`, has the box."""
+    return directory_of(box, home) is not None
+
+
+def directory_of(box: MachineBox | str, home: Path) -> Path | None:
+    """Where Vagrant has unpacked the box; None when it has not."""
+    tag = box if isinstance(box, str) else box.tag
+    found = sorted((home / "boxes" / tag.replace("/", "-VAGRANTSLASH-")).glob("*/*libvirt*"))
+    return next((each for path in found for each in (path, *path.glob("amd64")) if (each / "box.img").exists()), None)
+
+
+def state(domain: str) -> str | None:
+    """The plan's word for the state of the machine; None when there is none."""
+    found = next((each for each in libvirt.domains(domain) if each.name == domain), None)
+    return found.state if found is not None else None
+
+
+def wait(name: str, domain: str, console: Path, answers: Callable[[], bool], check: Callable[[], None] | None) -> None:
+    """Until the machine lets us in. Raises `LabctlError` with the console's last lines and how far it came."""
+    end = time.monotonic() + BOOT_TIMEOUT
+    looked = time.monotonic()
+    while not answers():
+        if check is not None:
+            check()
+        now = time.monotonic()
+        if now - looked > 5.0:
+            looked = now
+            if state(domain) not in ("running", "paused"):
+                raise LabctlError(
+                    f"{name} ended while it started: {phase(console)}", details=tail(console, 12), code="LAB-VM-005"
+                )
+        if now > end:
+            raise DeadlineError(
+                f"{name} did not answer over ssh within {BOOT_TIMEOUT:g} s: {phase(console)}",
+                details=tail(console, 12),
+                hint=f"see what it said: labctl logs {name}",
+                code="LAB-VM-005",
+            )
+        time.sleep(0.25)
+
+
+def shut_down(domain: str, ask: Callable[[], None], *, timeout: float) -> None:
+    """End a machine in order by `ask`; switch it off when it has not ended in time."""
+    if state(domain) in (None, "exited"):
+        return
+    end = time.monotonic() + timeout
+    with suppress(LabctlError):
+        ask()
+    while time.monotonic() < end:
+        if state(domain) in (None, "exited"):
+            return
+        time.sleep(0.25)
+    switch_off(domain)
+
+
+def switch_off(domain: str) -> None:
+    """End a machine at once; gone or ended is fine."""
+    try:
+        libvirt.virsh("destroy", domain)
+    except LabctlError as error:
+        if not libvirt.gone(error) and "not running" not in " ".join(error.details):
+            raise
+
+
+def undefine(domain: str) -> None:
+    """Remove a machine that Vagrant no longer knows, with its disks; gone is fine."""
+    switch_off(domain)
+    try:
+        libvirt.virsh("undefine", domain, "--remove-all-storage", "--snapshots-metadata", "--managed-save")
+    except LabctlError as error:
+        if not libvirt.gone(error):
+            raise
+
+
+def phase(console: Path) -> str:
+    """How far a machine came in its start, by what it said."""
+    said = "\n".join(tail(console, 400))
+    return next(meaning for sign, meaning in _PHASES if sign in said)
+
+
+def tail(console: Path, lines: int) -> list[str]:
+    """The last lines that hold something, without what steers a terminal."""
+    try:
+        text = console.read_bytes()[-65536:].decode(errors="replace")
+    except OSError:
+        return []
+    cleaned = (_CONTROL.sub("", line).strip() for line in text.splitlines())
+    return [line for line in cleaned if line][-lines:]
+
+
+def _labels(node: DesiredNode, desired: Desired) -> str:
+    """As for a container, and what else cannot be seen; nothing in it that XML would read as its own."""
+    given = labels.of_node(desired, node) | {"labctl.image-tag": node.image, "labctl.created": f"{time.time():.0f}"}
+    return json.dumps(given).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _digest(*words: str) -> str:
+    return sha256("/".join(words).encode()).hexdigest()
+
+
+def _key(line: str) -> str:
+    words = line.split()
+    return words[1] if len(words) > 1 else ""
