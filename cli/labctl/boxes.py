@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labctl.documents.model import BoxDocument, BoxesDocument
 from labctl.engine import Outcome, execute
-from labctl.errors import ConflictError, NotFoundError
+from labctl.errors import ConflictError, HostError, NotFoundError
 from labctl.events import Emit, PlanReady
 from labctl.lab import cache
-from labctl.plan.model import BakedImage, BaseImage, Plan, Step, Verb
+from labctl.plan.model import BakedImage, BaseImage, MachineBox, Plan, Step, Verb
 from labctl.source.boxes import base_image, box, boxes
 
 if TYPE_CHECKING:
     from labctl.model.box import Box
     from labctl.providers.docker.provider import Docker
     from labctl.providers.docker.stock import StockImage
+    from labctl.providers.vagrant.boxes import KeptBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,41 @@ def engine(environ: Mapping[str, str] = os.environ) -> Docker:
 
 
 def document(docker: Docker) -> BoxesDocument:
-    """All boxes, the default one first, with what is there of each."""
-    stock = docker.stock()
-    return BoxesDocument(boxes=[_document(each, stock) for each in boxes()])
+    """All boxes, the default one first, with what is there of each. Where there are machines no engine is needed."""
+    from labctl.providers.vagrant.boxes import kept
+
+    machines = kept(cache())
+    try:
+        stock = docker.stock()
+    except HostError:
+        if not machines:
+            raise
+        stock = ()
+    return BoxesDocument(boxes=[_document(each, stock, machines) for each in boxes()])
 
 
-def plan(name: str, stock: Sequence[StockImage]) -> Plan:
-    """The steps that make the plain image of a box and that of its plain node, as far as they are not there."""
+def plan(name: str, docker: Docker, kinds: Collection[str]) -> Plan:
+    """The steps that make what a plain node of the box needs, as far as it is not there: for ``docker`` its base image
+    and its own, for ``vagrant`` the box of its machine.
+    """
+    images = _images(name, docker.stock()) if "docker" in kinds else ()
+    return Plan(name, (*images, *(_machines(name) if "vagrant" in kinds else ())))
+
+
+def _machines(name: str) -> tuple[Step, ...]:
+    from labctl import features
+    from labctl.model.lab import Node
+    from labctl.probe.trust import host_trust
+    from labctl.providers.vagrant.boxes import path_of
+    from labctl.render.machine import bake
+
+    baked = bake(box(name), features.recipe(Node("plain", "plain", box=name)), host_trust())
+    if path_of(cache(), baked.tag).exists():
+        return ()
+    return (Step(Verb.BUILD, f"box/{baked.tag}", "not on this host", baked),)
+
+
+def _images(name: str, stock: Sequence[StockImage]) -> tuple[Step, ...]:
     from labctl import features
     from labctl.model.lab import Node
     from labctl.probe.trust import host_trust
@@ -61,7 +90,7 @@ def plan(name: str, stock: Sequence[StockImage]) -> Plan:
     if baked.tag not in there:
         after = frozenset(step.id for step in steps)
         steps.append(Step(Verb.BUILD, f"image/{baked.tag}", "not on this host", baked, after))
-    return Plan(name, tuple(steps))
+    return tuple(steps)
 
 
 def build(docker: Docker, plan: Plan, emit: Emit) -> Outcome:
@@ -70,6 +99,12 @@ def build(docker: Docker, plan: Plan, emit: Emit) -> Outcome:
     emit(PlanReady(plan.lab, steps))
 
     def carry_out(step: Step, on_line: Callable[[str], None]) -> None:
+        if isinstance(step.target, MachineBox):
+            from labctl.probe.trust import host_trust
+            from labctl.providers.vagrant import boxes as made
+
+            made.build(step.target, cache(), host_trust().proxies, on_line)
+            return
         assert isinstance(step.target, BaseImage | BakedImage)
         docker.build(step.target, on_line=on_line)
 
@@ -116,7 +151,7 @@ def _take_away(docker: Docker, meant: Sequence[StockImage]) -> Removed:
     return Removed(tuple(each.tag for each in gone), len(left), sum(each.size for each in gone))
 
 
-def _document(box: Box, stock: Sequence[StockImage]) -> BoxDocument:
+def _document(box: Box, stock: Sequence[StockImage], machines: Sequence[KeptBox]) -> BoxDocument:
     own = [each for each in stock if each.box == box.name]
     baked = [each for each in own if each.kind == "image"]
     return BoxDocument(
@@ -127,4 +162,6 @@ def _document(box: Box, stock: Sequence[StockImage]) -> BoxDocument:
         images=len(baked),
         used=sum(bool(each.users) for each in baked),
         size=sum(each.size for each in own),
+        machines=sum(each.box == box.name for each in machines),
+        machines_size=sum(each.size for each in machines if each.box == box.name),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,19 +43,28 @@ def list_boxes(*, output: Output = OutputFormat.TABLE) -> None:
     show(document, output, table=lambda: _print(document))
 
 
+class Kind(StrEnum):
+    """What a box is made for."""
+
+    DOCKER = "docker"
+    VAGRANT = "vagrant"
+    BOTH = "both"
+
+
 def build(
     name: Box,
     *,
+    kind: Annotated[Kind, typer.Option("--for", help="Containers, virtual machines, or both.")] = Kind.DOCKER,
     progress: ProgressMode = Progress.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make the images of a plain node beforehand, so that the first `up` has them."""
+    """Make the images of a plain node (or the box of its machine) beforehand, so that the first `up` has them."""
     from labctl import boxes
     from labctl.commands.session import Session
 
     docker = boxes.engine()
-    plan = boxes.plan(name, docker.stock())
+    plan = boxes.plan(name, docker, ("docker", "vagrant") if kind is Kind.BOTH else (kind.value,))
     with Session(name, progress, quiet=quiet, verbose=verbose) as session:
         outcome = boxes.build(docker, plan, session.emit)
         session.finish(outcome)
@@ -92,10 +102,11 @@ def _print(document: BoxesDocument) -> None:
             "ready" if box.base else "not here",
             f"{box.images} ({box.used} used)" if box.images else "",
             _bytes(box.size) if box.size else "",
+            f"{box.machines} ({_bytes(box.machines_size)})" if box.machines else "",
         )
         for box in document.boxes
     ]
-    print_table(("BOX", "SYSTEM", "BASE", "IMAGES", "SIZE"), rows)
+    print_table(("BOX", "SYSTEM", "BASE", "IMAGES", "SIZE", "VM BOXES"), rows)
 
 
 def _report(removed: Removed) -> None:

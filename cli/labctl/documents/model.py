@@ -247,7 +247,7 @@ class HostDocument:
 class BoxDocument:
     """An operating system that nodes can have. `base` says whether its plain image is in the engine; `images` counts
     what is baked on it, `used` how many of these have containers; `size` is in bytes, what images share counted once
-    for each.
+    for each. `machines` counts its boxes for virtual machines, `machines_size` is theirs.
     """
 
     name: str
@@ -257,6 +257,8 @@ class BoxDocument:
     images: int
     used: int
     size: int
+    machines: int
+    machines_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
