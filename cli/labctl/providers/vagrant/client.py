@@ -20,6 +20,8 @@ from labctl.errors import DeadlineError, HostError, LabctlError
 from labctl.providers.base import Line
 
 _KEEP_LINES = 15
+CHECK_EVERY = 3.0
+"""Seconds of silence after which it is looked whether there is still anything to wait for."""
 
 QUIET = {
     "VAGRANT_CHECKPOINT_DISABLE": "1",
@@ -39,12 +41,13 @@ class Vagrant(vagrant.Vagrant):
             root=str(root), env={**environ, **QUIET}
         )
         self.timeout = 600.0
-        self.on_line: Line | None = None
-        self.check: Callable[[], None] | None = None
 
-    def up_all(self, names: Sequence[str], *, timeout: float, on_line: Line | None = None) -> None:
-        """Make the named machines by one process, at the same time. What was made stays when another one fails."""
-        self._call(["up", *names, "--no-destroy-on-error", "--no-provision", "--parallel"], timeout, on_line)
+    def up_all(self, names: Sequence[str], *, timeout: float, check: Callable[[], None]) -> None:
+        """Make the named machines by one process, at the same time. What was made stays when another one fails.
+
+        What `check` raises, asked every few seconds, ends it: Vagrant itself waits for a machine that has ended.
+        """
+        self._call(["up", *names, "--no-destroy-on-error", "--no-provision", "--parallel"], timeout, None, check)
 
     def destroy_all(self, names: Sequence[str], *, timeout: float) -> None:
         """Remove the named machines by one process."""
@@ -61,12 +64,18 @@ class Vagrant(vagrant.Vagrant):
     # ------------------------------------------------------------ what python-vagrant calls
 
     def _call_vagrant_command(self, args: Sequence[str | None]) -> None:
-        self._call(args, self.timeout, self.on_line)
+        self._call(args, self.timeout, None)
 
     def _run_vagrant_command(self, args: Sequence[str | None]) -> str:
         return self._call(args, self.timeout, None)
 
-    def _call(self, args: Sequence[str | None], timeout: float, on_line: Line | None) -> str:
+    def _call(
+        self,
+        args: Sequence[str | None],
+        timeout: float,
+        on_line: Line | None,
+        check: Callable[[], None] | None = None,
+    ) -> str:
         """Run Vagrant and return what it said. Raises `DeadlineError` or `LabctlError` with its last lines."""
         argv: list[Any] = self._make_vagrant_command(args)  # type: ignore[no-untyped-call]
         shown = " ".join(["vagrant", *(word for word in args if word)])
@@ -86,7 +95,7 @@ class Vagrant(vagrant.Vagrant):
             ) from error
         said: list[str] = []
         try:
-            code = _read(process, time.monotonic() + timeout, said, on_line)
+            code = _read(process, time.monotonic() + timeout, said, on_line, check)
         finally:
             _end(process)
         last = list(deque((line for line in said if line.strip()), maxlen=_KEEP_LINES))
@@ -97,7 +106,13 @@ class Vagrant(vagrant.Vagrant):
         return "\n".join(said)
 
 
-def _read(process: subprocess.Popen[bytes], end: float, said: list[str], on_line: Line | None) -> int | None:
+def _read(
+    process: subprocess.Popen[bytes],
+    end: float,
+    said: list[str],
+    on_line: Line | None,
+    check: Callable[[], None] | None,
+) -> int | None:
     """All that the process says, a line at a time, and its exit code; None when it went on beyond `end`."""
     import selectors
 
@@ -106,7 +121,9 @@ def _read(process: subprocess.Popen[bytes], end: float, said: list[str], on_line
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0:
-            if not selector.select(left):
+            if not selector.select(min(left, CHECK_EVERY)):
+                if check is not None:
+                    check()
                 continue
             data = os.read(process.stdout.fileno(), 65536)
             *lines, rest = (rest + data).split(b"\n") if data else (rest, b"")

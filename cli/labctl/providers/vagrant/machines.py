@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +15,7 @@ from labctl.errors import DeadlineError, LabctlError
 from labctl.plan.model import Desired, DesiredNode, MachineBox
 from labctl.providers import labels
 from labctl.providers.vagrant import boxes, libvirt
+from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.vagrantfile import Interface, Machine
 
 MEMORY, DESKTOP_MEMORY = 512, 768
@@ -80,6 +81,23 @@ def state(domain: str) -> str | None:
     return found.state if found is not None else None
 
 
+def still_there(prefix: str, names: Collection[str], place: Place) -> None:
+    """Raise `LabctlError` when one of the machines, which are being started, has ended."""
+    for each in libvirt.domains(prefix):
+        name = each.name.removeprefix(prefix)
+        if name in names and each.state in ("exited", "dead") and place.console(name).exists():
+            raise _ended(name, place.console(name))
+
+
+def _ended(name: str, console: Path) -> LabctlError:
+    return LabctlError(
+        f"{name} ended while it started: {phase(console)}",
+        details=tail(console, 12),
+        hint=f"all that it said: labctl logs {name}",
+        code="LAB-VM-005",
+    )
+
+
 def wait(name: str, domain: str, console: Path, answers: Callable[[], bool], check: Callable[[], None] | None) -> None:
     """Until the machine lets us in. Raises `LabctlError` with the console's last lines and how far it came."""
     end = time.monotonic() + BOOT_TIMEOUT
@@ -91,9 +109,7 @@ def wait(name: str, domain: str, console: Path, answers: Callable[[], bool], che
         if now - looked > 5.0:
             looked = now
             if state(domain) not in ("running", "paused"):
-                raise LabctlError(
-                    f"{name} ended while it started: {phase(console)}", details=tail(console, 12), code="LAB-VM-005"
-                )
+                raise _ended(name, console)
         if now > end:
             raise DeadlineError(
                 f"{name} did not answer over ssh within {BOOT_TIMEOUT:g} s: {phase(console)}",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from labctl.providers.vagrant.client import Vagrant as Client
     from labctl.providers.vagrant.shell import MachineShell
 
-UP_TIMEOUT = 420.0
+UP_TIMEOUT = 300.0
 """Seconds that Vagrant may take for the machines of a lab to come up; half of it again for each further one."""
 
 DESTROY_TIMEOUT = 120.0
@@ -190,7 +190,10 @@ class Vagrant:
 
     def _up(self, lab: str, names: Sequence[str]) -> None:
         timeout = UP_TIMEOUT * (1 + (len(names) - 1) / 2)
-        self.client(self.place(lab).path).up_all(names, timeout=timeout)
+        place = self.place(lab)
+        self.client(place.path).up_all(
+            names, timeout=timeout, check=lambda: machines.still_there(f"labctl-{lab}-", names, place)
+        )
 
     def _tell(self, node: DesiredNode | ObservedNode) -> None:
         """Give a new machine what it was made for, once; its services begin with that."""
