@@ -1,7 +1,7 @@
 # Everything that is done to this project by name. `make help` lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test gates bench scale soak linters lint fmt lock clean environment engine programs
+.PHONY: help docs demo test gates machines bench scale soak linters lint fmt lock clean environment engine programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,10 +34,13 @@ test: environment engine programs ## all gates and tests (engine and browser inc
 	@$(call grouped,$(BIN)/pytest $(WORKERS) $(ARGS))
 
 gates: environment ## only what needs neither engine nor browser
-	@$(BIN)/pytest -m "not engine and not browser and not soak" $(ARGS)
+	@$(BIN)/pytest -m "not engine and not browser and not soak and not vm" $(ARGS)
 
 soak: environment engine programs ## the long rounds
 	@$(call grouped,$(BIN)/pytest -m soak --timeout 7200 $(ARGS))
+
+machines: environment ## the tests that start virtual machines
+	@$(BIN)/pytest -m vm --timeout 1200 $(ARGS)
 
 bench: environment engine ## labctl, compose and a bare script side by side
 	@$(call grouped,$(BIN)/python -m tests.bench $(ARGS))

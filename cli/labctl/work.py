@@ -17,16 +17,12 @@ from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
     GATEWAY,
-    BakedImage,
-    BaseImage,
-    DesiredNetwork,
     DesiredNode,
-    DesiredVolume,
-    MachineBox,
     Observed,
     ObservedNode,
     Step,
     Verb,
+    Wanted,
 )
 from labctl.plan.steps import node_ref
 from labctl.readiness import Subject, Waiting, Watch, ready
@@ -80,9 +76,7 @@ class Work:
         target = step.target
         match step.verb:
             case Verb.BUILD | Verb.CREATE:
-                assert isinstance(
-                    target, BaseImage | BakedImage | MachineBox | DesiredNetwork | DesiredVolume | DesiredNode
-                )
+                assert isinstance(target, Wanted)
                 if isinstance(target, DesiredNode):
                     self.create(target)
                 else:

@@ -10,7 +10,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-MARKERS = {"engine": ("docker",), "browser": ("docker", "browser"), "soak": ("docker",), "linters": ("linters",)}
+MARKERS = {
+    "engine": ("docker",),
+    "browser": ("docker", "browser"),
+    "soak": ("docker",),
+    "linters": ("linters",),
+    "vm": ("vm",),
+}
 """What a marker asks for, in the words of LABCTL_REQUIRE."""
 
 LINTERS = Path(__file__).resolve().parents[2] / ".linters/node_modules/.bin"
@@ -27,13 +33,22 @@ def required(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
 @functools.cache
 def lacking(need: str) -> str | None:
     """Why this host cannot serve `need`, None when it can. Asked once per process."""
-    return {"docker": _no_engine, "browser": _no_browser, "linters": _no_linters}[need]()
+    return {"docker": _no_engine, "browser": _no_browser, "linters": _no_linters, "vm": _no_machines}[need]()
 
 
 def _no_linters() -> str | None:
     if not shutil.which("java"):
         return "no java, which the linter of Jenkinsfiles needs"
     return None if LINTERS.is_dir() else "no linters: make linters"
+
+
+def _no_machines() -> str | None:
+    from labctl.providers.vagrant import libvirt
+
+    missing = [name for name in ("vagrant", "qemu-system-x86_64", "virsh", "mmdebstrap") if not shutil.which(name)]
+    if missing:
+        return f"no virtual machines without {', '.join(missing)}"
+    return None if libvirt.is_there() else "no virtual machines: libvirt does not run"
 
 
 def _no_browser() -> str | None:

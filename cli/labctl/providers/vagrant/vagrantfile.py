@@ -22,7 +22,6 @@ class Interface:
     prefix: int
     mac: str
     tap: str
-    bridged: bool = False
     gateway: str = ""
 
 
@@ -136,9 +135,8 @@ def _machine(machine: Machine, lab: str) -> Iterator[str]:
 
 def _network(interface: Interface) -> Iterator[str]:
     yield ":private_network"
-    if not interface.bridged:
-        yield f"ip: {_quoted(interface.address)}"
-        yield f"netmask: {_quoted(_mask(interface.prefix))}"
+    yield f"ip: {_quoted(interface.address)}"
+    yield f"netmask: {_quoted(_mask(interface.prefix))}"
     yield f"libvirt__network_name: {_quoted(interface.network)}"
     yield f"mac: {_quoted(interface.mac)}"
     yield f"libvirt__iface_name: {_quoted(interface.tap)}"
