@@ -56,7 +56,6 @@ def test_the_full_example_is_valid_and_means_what_it_says(full: Loaded) -> None:
 def test_what_is_not_executed_yet_is_said_in_one_line_each(full: Loaded) -> None:
     notices = "\n".join(full.notices)
     for words in (
-        "virtual machines (provider: vagrant) are not started by this version: db, quorum-1, quorum-2",
         "the browser IDE is not started by this version: dev",
         "failure domains cannot be selected in this version: dc-a, dc-b, rack-a1",
         "scenarios are not rehearsed by this version: lose-dc-a",

@@ -18,6 +18,7 @@ import vagrant
 
 from labctl.errors import DeadlineError, HostError, LabctlError
 from labctl.providers.base import Line
+from labctl.providers.bootstrap import dying_with_parent
 
 _KEEP_LINES = 15
 CHECK_EVERY = 3.0
@@ -81,7 +82,7 @@ class Vagrant(vagrant.Vagrant):
         shown = " ".join(["vagrant", *(word for word in args if word)])
         try:
             process = subprocess.Popen(
-                argv,
+                dying_with_parent(argv),
                 cwd=self.root,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
