@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
 from labctl.lab import PAGE, LabDirectory
-from labctl.plan.model import GATEWAY, BakedImage, Desired, MachineBox, Observed, Plan
+from labctl.plan.model import GATEWAY, BakedImage, Desired, Observed, Plan
 from labctl.plan.steps import needs_configuring, plan_up, restrict
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
     return makings
 
 
-def _baked(provider: ProviderName, box: Box, recipe: Recipe, trust: Trust) -> BakedImage | MachineBox:
+def _baked(provider: ProviderName, box: Box, recipe: Recipe, trust: Trust) -> BakedImage:
     """The image or box of nodes with this recipe."""
     if provider == "vagrant":
         from labctl.render import machine

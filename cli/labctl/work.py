@@ -17,12 +17,15 @@ from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
     GATEWAY,
+    BakedImage,
+    BaseImage,
+    DesiredNetwork,
     DesiredNode,
+    DesiredVolume,
     Observed,
     ObservedNode,
     Step,
     Verb,
-    Wanted,
 )
 from labctl.plan.steps import node_ref
 from labctl.readiness import Subject, Waiting, Watch, ready
@@ -76,7 +79,7 @@ class Work:
         target = step.target
         match step.verb:
             case Verb.BUILD | Verb.CREATE:
-                assert isinstance(target, Wanted)
+                assert isinstance(target, BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode)
                 if isinstance(target, DesiredNode):
                     self.create(target)
                 else:
@@ -107,9 +110,7 @@ class Work:
 
         box = _is_box(node)
         facts = self.facts(node) if box else None
-        # A container is told the most of it by its variables; a machine has none.
-        first = features.seed if node.provider == "vagrant" else features.first_seed
-        seed = self.seed(node) if facts is None else (*first(node.node, facts), *self.shared_seed(node))
+        seed = self.seed(node) if facts is None else (*features.first_seed(node.node, facts), *self.shared_seed(node))
         identity = {} if facts is None else features.identity(facts)
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
 

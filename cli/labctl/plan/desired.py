@@ -21,7 +21,6 @@ from labctl.plan.model import (
     DesiredNetwork,
     DesiredNode,
     DesiredVolume,
-    MachineBox,
     Observed,
     Role,
 )
@@ -41,7 +40,7 @@ GATEWAY_PORT = 6080
 class Making:
     """How one node is made: the recipe of its features and the image that holds them."""
 
-    image: BakedImage | MachineBox
+    image: BakedImage
     recipe: Recipe = field(default_factory=Recipe)
 
 

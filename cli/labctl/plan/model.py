@@ -70,7 +70,7 @@ class BakedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class MachineBox:
+class MachineBox(BakedImage):
     """A box of Vagrant's with packages and features installed: an operating system with a kernel of its own.
 
     `tag` is its content address and Vagrant's name for it. `suite`, `variant` and `packages` are what mmdebstrap is
@@ -78,12 +78,11 @@ class MachineBox:
     are shell lines run before the packages and after the files.
     """
 
-    tag: str
-    box: str
-    suite: str
-    variant: str
-    kernel: str
-    packages: tuple[str, ...]
+    box: str = ""
+    suite: str = ""
+    variant: str = "minbase"
+    kernel: str = ""
+    packages: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
     system: tuple[Entry, ...] = ()
@@ -193,7 +192,7 @@ class Desired:
     directory: str
     networks: Mapping[str, DesiredNetwork]
     volumes: Mapping[str, DesiredVolume]
-    images: Mapping[str, BakedImage | MachineBox]
+    images: Mapping[str, BakedImage]
     nodes: Mapping[str, DesiredNode]
     owner: str = ""
     """Who makes it, for those who share the host."""
@@ -311,9 +310,7 @@ class ObservedLab:
 
 # ---------------------------------------------------------------- steps
 
-Image = BakedImage | MachineBox
-
-Wanted = BaseImage | BakedImage | MachineBox | DesiredNetwork | DesiredVolume | DesiredNode
+Wanted = BaseImage | BakedImage | DesiredNetwork | DesiredVolume | DesiredNode
 Target = Wanted | ObservedNetwork | ObservedVolume | ObservedNode
 
 

@@ -144,7 +144,7 @@ class Docker:
             networks.create(self.engine, target, desired)
         elif isinstance(target, DesiredVolume):
             volumes.create(self.engine, target, desired)
-        elif isinstance(target, BaseImage | BakedImage):
+        else:
             self.build(target, on_line=on_line)
 
     def build(self, image: BaseImage | BakedImage, *, on_line: Line | None = None) -> None:

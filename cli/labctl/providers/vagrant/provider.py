@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl.errors import HostError, LabctlError
+from labctl.features.base import HOSTS, MOTD
 from labctl.plan.model import (
     MANAGEMENT,
     Desired,
@@ -134,8 +135,9 @@ class Vagrant:
         elif isinstance(target, DesiredNode):
             made = machines.machine(target, desired, identity or {}, self._cache)
             self.place(desired.lab).keep(made, self._settings(target, desired))
+            told = {entry.path: entry for entry in (*_names(target, desired), *seed, Entry(SEEDED, b""))}
             with self._lock:
-                self._seeds[target.engine_name] = (*seed, Entry(SEEDED, b""))
+                self._seeds[target.engine_name] = tuple(told.values())
         else:
             raise HostError("virtual machines have no volumes yet", code="LAB-LAB-004")
 
@@ -355,6 +357,12 @@ def _lab_of(node: DesiredNode | ObservedNode) -> str:
 
 def _domain(node: DesiredNode | ObservedNode) -> str:
     return f"labctl-{node.lab}-{node.name}"
+
+
+def _names(node: DesiredNode, desired: Desired) -> tuple[Entry, ...]:
+    """What a container is told by the engine: the names of the others, and its own."""
+    lines = "".join(f"{line}\n" for line in node.hosts)
+    return (Entry(HOSTS, lines.encode()), Entry(MOTD, f"{node.name} in lab {desired.lab}\n".encode()))
 
 
 def _host_key(lines: Iterator[str]) -> str | None:
