@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from labctl.engine import Interrupted
 from labctl.errors import LabctlError
+from labctl.hostkeys import HostKeys
 from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from labctl.planning import Planned
     from labctl.providers.base import Provider
     from labctl.sharing import Sharing
-
-HOST_KEY_PATIENCE = 3.0
-"""Seconds for nodes that were started and not waited for to say their host keys."""
 
 CONFIGURE_TIMEOUT = 1800.0
 """Seconds that packages, users, run steps and services of one node may take together."""
@@ -69,6 +67,7 @@ class Work:
         self.configured: dict[str, str] = {}
         self.installed: set[str] = set()
         self.started: set[str] = set()
+        self.seeded: set[str] = set()
         self.watch = Watch(lambda: provider.observe(lab.name))
         self._making_secrets = threading.Lock()
 
@@ -94,8 +93,8 @@ class Work:
             case Verb.VERIFY:
                 assert isinstance(target, DesiredNode)
                 ready(self.subject(target), self.waiting(), fresh=True, completed=self.is_one_shot(target))
-                if target.name not in self.host_keys and _is_box(target):
-                    self.learn_host_key(target)
+                if _is_box(target):
+                    self.host_keys.learn(target)
             case Verb.REMOVE | Verb.STOP:
                 take_down(step, self.provider, self.planned.observed)
 
@@ -108,18 +107,23 @@ class Work:
         """Make a node with all that it has to know before its first start."""
         from labctl import features
 
-        box = _is_box(node)
-        facts = self.facts(node) if box else None
-        seed = self.seed(node) if facts is None else (*features.first_seed(node.node, facts), *self.shared_seed(node))
-        identity = {} if facts is None else features.identity(facts)
+        identity: dict[str, str] = {}
+        if _is_box(node) and not self.shared_seed(node) and not features.first_seed(node.node, self.facts(node)):
+            seed: tuple[Entry, ...] = ()
+            identity = features.identity(self.facts(node))
+        else:
+            seed = self.seed(node)
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
+        if seed:
+            self.seeded.add(node.name)
 
     def configure(self, node: DesiredNode, line: Callable[[str], None]) -> None:
         """Put the node's content into it and have it applied; a failure shows the last lines of what was run."""
         self.provider.adjust(node)
         shell = self.provider.shell(node)
         with self.sharing.growing(node, line) if node.serves or node.role == "storage" else nullcontext():
-            shell.put(self.seed(node))
+            if node.role != "node" or node.name not in self.seeded:
+                shell.put(self.seed(node))
         if node.node.image is not None:
             self.rename(node, line)
         elif node.role == "node":
@@ -194,17 +198,6 @@ class Work:
             vnc_view_password=screen.vnc_view_password if screen else "",
         )
 
-    def learn_host_key(self, node: DesiredNode | ObservedNode) -> None:
-        """Read the public host key of a box from its log, or from its file when the log no longer has it."""
-        from labctl import features
-
-        with suppress(LabctlError):
-            key = next(filter(None, map(features.host_key, self.provider.head(node))), None)
-            if key is None and node.name not in self.started:
-                key = features.public_key(self.provider.shell(node).get(f"{features.HOST_KEY}.pub").decode())
-            if key is not None:
-                self.host_keys[node.name] = key
-
     def shared_seed(self, node: DesiredNode) -> tuple[Entry, ...]:
         """What the node is told of shared storage: nothing, for most."""
         shares = node.serves or node.mounts or node.raw or node.role != "node"
@@ -268,9 +261,9 @@ class Work:
             return self.directory.secrets(*(n.name for n in self.planned.whole.nodes.values() if n.node.desktop))
 
     @cached_property
-    def host_keys(self) -> dict[str, str]:
-        """The public host keys of the nodes by name, as far as they are known."""
-        return self.directory.host_keys()
+    def host_keys(self) -> HostKeys:
+        """The public host keys of the nodes, as far as they are known."""
+        return HostKeys(self.provider, self.directory.host_keys(), self.started)
 
     # ------------------------------------------------------------ waiting
 
@@ -323,8 +316,10 @@ class Work:
         """Write down what was put into which node, and the ssh configuration of the lab."""
         addresses = self.reachable()
         if addresses:
-            self.learn_host_keys(addresses)
-            self.directory.write_ssh_config({name: str(address) for name, address in addresses.items()}, self.host_keys)
+            nodes: dict[str, DesiredNode | ObservedNode] = {**self.planned.observed.nodes, **self.planned.desired.nodes}
+            self.host_keys.learn_all({name: nodes[name] for name in addresses})
+            written = {name: str(address) for name, address in addresses.items()}
+            self.directory.write_ssh_config(written, self.host_keys.known)
         if self.installed or self.configured:
             now = self.provider.observe(self.lab.name)
             journal = {id: put for id, put in (self.directory.journal() or {}).items() if id in _ids(now)}
@@ -335,17 +330,6 @@ class Work:
                     added = {*known, *self.planned.desired.nodes[name].node.packages}
                     journal[node.id] = Put(self.configured.get(name, ""), tuple(sorted(added)))
             self.directory.record(journal)
-
-    def learn_host_keys(self, names: Collection[str]) -> None:
-        """Learn those that are not known yet; a node that was started and not waited for has a moment to make one."""
-        end = time.monotonic() + HOST_KEY_PATIENCE
-        nodes: dict[str, DesiredNode | ObservedNode] = {**self.planned.observed.nodes, **self.planned.desired.nodes}
-        while missing := [nodes[name] for name in names if name not in self.host_keys]:
-            for node in missing:
-                self.learn_host_key(node)
-            if time.monotonic() > end or not self.started & {*names} - {*self.host_keys}:
-                return
-            time.sleep(0.05)
 
     def reachable(self) -> dict[str, IPv4Address]:
         """Where ssh finds each box node: those of this `up`, and others of the lab that it leaves as they are."""
