@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from heapq import heapify, heappush
+from heapq import heappop, heappush
 from itertools import count
 
 from labctl.errors import LabctlError
@@ -178,28 +178,27 @@ class _Slots:
 
     def __init__(self, number: int) -> None:
         self.free = number
-        self.waiting: list[tuple[int, int]] = []
+        self.waiting: list[tuple[int, int, threading.Event]] = []
         self.turns = count()
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
 
     def take(self, rank: int, stopping: threading.Event) -> bool:
         """Wait for a place; False when the run was interrupted meanwhile: a silent build may keep its place long."""
-        with self.changed:
-            own = (rank, next(self.turns))
-            heappush(self.waiting, own)
-            try:
-                while not self.free or self.waiting[0] != own:
-                    self.changed.wait(0.2)
-                    if stopping.is_set():
-                        return False
+        with self.lock:
+            if self.free:
                 self.free -= 1
                 return True
-            finally:
-                self.waiting.remove(own)
-                heapify(self.waiting)
-                self.changed.notify_all()
+            called = threading.Event()
+            heappush(self.waiting, (rank, next(self.turns), called))
+        while not called.wait(0.2):
+            if stopping.is_set():
+                return False  # its place in the queue no longer matters: no step begins any more
+        return True
 
     def give_back(self) -> None:
-        with self.changed:
-            self.free += 1
-            self.changed.notify_all()
+        """Pass the place on to the first who waits."""
+        with self.lock:
+            if self.waiting:
+                heappop(self.waiting)[-1].set()
+            else:
+                self.free += 1
