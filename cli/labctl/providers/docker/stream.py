@@ -78,7 +78,7 @@ class Stream:
             selector.register(self._socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0))
             if not waiting:
                 self._close_sending()
-            yield from self._whole_frames()
+            yield from whole_frames(self._received)
             while True:
                 left = until - time.monotonic()
                 if left <= 0:
@@ -96,7 +96,7 @@ class Stream:
                         if data is None:
                             return
                         self._received += data
-                        yield from self._whole_frames()
+                        yield from whole_frames(self._received)
 
     def _send(self, waiting: memoryview) -> memoryview:
         try:
@@ -120,15 +120,17 @@ class Stream:
         except OSError:
             return  # the other side was faster
 
-    def _whole_frames(self) -> Iterator[tuple[int, bytes]]:
-        while len(self._received) >= _FRAME.size:
-            kind, length = _FRAME.unpack_from(self._received)
-            end = _FRAME.size + length
-            if len(self._received) < end:
-                return
-            payload = bytes(self._received[_FRAME.size : end])
-            del self._received[:end]
-            yield kind, payload
+
+def whole_frames(received: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Take the engine's frames that are whole out of `received`: (1 stdout or 2 stderr, bytes)."""
+    while len(received) >= _FRAME.size:
+        kind, length = _FRAME.unpack_from(received)
+        end = _FRAME.size + length
+        if len(received) < end:
+            return
+        payload = bytes(received[_FRAME.size : end])
+        del received[:end]
+        yield kind, payload
 
 
 def _reason(head: bytes, rest: bytes) -> str:
