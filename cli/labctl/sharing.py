@@ -117,7 +117,7 @@ class Sharing:
                 or observed.nodes[each.name].state != "running"
             ):
                 continue
-            told = self._document(each)
+            told = _told(self.lab, self.whole, each.name, self.chap.__getitem__)
             disks = [disk for disk in (*told["mounts"], *told["devices"]) if disk["volume"] in growing]
             for disk in disks:
                 disk |= {"hold": True, "size": known[disk["volume"]][0]}
@@ -134,7 +134,7 @@ class Sharing:
         """Wait until a storage container has taken up the new sizes; where that cannot be done while a file system is
         mounted, its node is stopped and started.
         """
-        told = self._document(container)
+        told = _told(self.lab, self.whole, container.name, self.chap.__getitem__)
         end = time.monotonic() + GROW_TIMEOUT
         for disk in (*told["mounts"], *told["devices"]):
             while disk.get("size") and time.monotonic() < end:
@@ -157,11 +157,6 @@ class Sharing:
         self.provider.stop(node, timeout=10.0)
         self.provider.start(node)
 
-    def _document(self, container: DesiredNode) -> dict[str, Any]:
-        used = storage.uses(self.lab, self.whole.nodes)
-        addresses = {name: each.addresses for name, each in self.whole.nodes.items()}
-        return storage.document(self.lab, container.name, used, addresses, self.chap.__getitem__)
-
     def _said(self, container: DesiredNode, volume: str) -> Mapping[str, Any]:
         known = (state(self.provider, container).get("volumes") or {}).get(volume)
         return known if isinstance(known, dict) else {}
@@ -173,13 +168,12 @@ class Sharing:
 
 def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> tuple[Entry, ...]:
     """What `node` is told of shared storage: a server what to serve, a container of labctl's own what to mount."""
+    if node.role == "storage":
+        return (_secret(STORAGE_FILE, _told(lab, whole, node.name, passwords)),)
     used = storage.uses(lab, whole.nodes)
-    addresses = {name: each.addresses for name, each in whole.nodes.items()}
     if node.role == "keeper":
         return (_secret(KEEPING, storage.keeping(lab.name, used)),)
-    if node.role == "storage":
-        told = storage.document(lab, node.name, used, addresses, passwords)
-        return (_secret(STORAGE_FILE, told),)
+    addresses = {each.name: each.addresses for each in whole.nodes.values()}
     entries: list[Entry] = []
     serves = storage.kinds(lab, node.name)
     if "nfs" in serves:
@@ -194,6 +188,12 @@ def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> t
     return tuple(entries)
 
 
+def _told(lab: Lab, whole: Desired, name: str, passwords: Passwords) -> dict[str, Any]:
+    """What the storage or disk container called `name` is told."""
+    addresses = {each.name: each.addresses for each in whole.nodes.values()}
+    return storage.document(lab, name, storage.uses(lab, whole.nodes), addresses, passwords)
+
+
 def _secret(path: str, told: Mapping[str, Any]) -> Entry:
     return Entry(path, json.dumps(told, indent=1).encode(), 0o600)
 
@@ -203,17 +203,17 @@ def _secret(path: str, told: Mapping[str, Any]) -> Entry:
 
 def state(provider: Provider, keeper: DesiredNode | ObservedNode) -> dict[str, Any]:
     """The keeper's last word on the lab: ``time``, ``nodes``, ``disks``; empty when there is none. Reads only."""
-    with suppress(ValueError):
-        found = json.loads(provider.read(keeper, STATE) or b"{}")
-        if isinstance(found, dict):
-            return found
-    return {}
+    return _read(provider, keeper, STATE)
 
 
 def keeping(provider: Provider, keeper: ObservedNode) -> dict[str, Any]:
     """What the keeper was told to mount where; empty when that cannot be read. Reads only."""
+    return _read(provider, keeper, KEEPING)
+
+
+def _read(provider: Provider, node: DesiredNode | ObservedNode, path: str) -> dict[str, Any]:
     with suppress(ValueError):
-        found = json.loads(provider.read(keeper, KEEPING) or b"{}")
+        found = json.loads(provider.read(node, path) or b"{}")
         if isinstance(found, dict):
             return found
     return {}

@@ -18,6 +18,7 @@ from labctl.lab import Put
 from labctl.plan.desired import proxy_environment
 from labctl.plan.model import (
     GATEWAY,
+    STORING,
     BakedImage,
     BaseImage,
     DesiredNetwork,
@@ -107,12 +108,10 @@ class Work:
         """Make a node with all that it has to know before its first start."""
         from labctl import features
 
-        identity: dict[str, str] = {}
-        if _is_box(node) and not self.shared_seed(node) and not features.first_seed(node.node, self.facts(node)):
-            seed: tuple[Entry, ...] = ()
-            identity = features.identity(self.facts(node))
-        else:
-            seed = self.seed(node)
+        seed = self.seed(node)
+        if _is_box(node) and not _shares(node):
+            seed = features.first_seed(seed)
+        identity = {} if seed or not _is_box(node) else features.identity(self.facts(node))
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
         if seed:
             self.seeded.add(node.name)
@@ -178,7 +177,7 @@ class Work:
 
         if node.role == "gateway":
             return self.gateway_seed()
-        if node.role in ("storage", "keeper"):
+        if node.role in STORING:
             return self.shared_seed(node)
         if node.node.image is not None:
             return (*features.image_seed(node.node), *self.shared_seed(node))
@@ -200,8 +199,7 @@ class Work:
 
     def shared_seed(self, node: DesiredNode) -> tuple[Entry, ...]:
         """What the node is told of shared storage: nothing, for most."""
-        shares = node.serves or node.mounts or node.raw or node.role != "node"
-        return self.sharing.seed(node) if shares else ()
+        return self.sharing.seed(node) if _shares(node) else ()
 
     @cached_property
     def sharing(self) -> Sharing:
@@ -295,7 +293,7 @@ class Work:
     def unchanged(self) -> list[Subject]:
         """The nodes that no step of the plan verifies, and that are not over."""
         verified = {step.ref for step in self.planned.plan.steps if step.verb is Verb.VERIFY}
-        nodes = (node for node in self.planned.desired.nodes.values() if node.role not in ("storage", "keeper"))
+        nodes = (node for node in self.planned.desired.nodes.values() if node.role not in STORING)
         return [self.subject(node) for node in nodes if node_ref(node.name) not in verified]
 
     # ------------------------------------------------------------ what is kept
@@ -359,7 +357,7 @@ def take_down(step: Step, provider: Provider, observed: Observed) -> None:
     """Remove or stop what the step is about; what holds data (`observed` tells) lets go of it in order first."""
     target = step.target
     if isinstance(target, ObservedNode):
-        ours = target.role in ("storage", "keeper")
+        ours = target.role in STORING
         if ours:
             from labctl import sharing
 
@@ -377,6 +375,10 @@ def _ids(observed: Observed) -> set[str]:
 
 def _is_box(node: DesiredNode) -> bool:
     return node.role == "node" and node.node.image is None
+
+
+def _shares(node: DesiredNode) -> bool:
+    return bool(node.serves or node.mounts or node.raw or node.role != "node")
 
 
 def _makes_node(step: Step) -> bool:

@@ -41,6 +41,12 @@ def look_at(lab: RunningLab, node: ObservedNode, *, timeout: float = 10.0) -> tu
 
 def require_screen(lab: RunningLab, node: ObservedNode) -> None:
     """Raise `LabctlError` when the node has no desktop, does not run, or its password is not known here."""
+    require_desktop(lab, node)
+    require_secrets(lab)
+
+
+def require_desktop(lab: RunningLab, node: ObservedNode) -> None:
+    """Raise `LabctlError` when the node has no desktop, naming those that have one, or does not run."""
     if node.desktop is None:
         others = [each.name for each in lab.nodes() if each.desktop is not None]
         raise LabctlError(
@@ -50,7 +56,6 @@ def require_screen(lab: RunningLab, node: ObservedNode) -> None:
             code="LAB-VNC-001",
         )
     require_running([node])
-    require_secrets(lab)
 
 
 def require_secrets(lab: RunningLab) -> None:

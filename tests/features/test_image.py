@@ -171,15 +171,15 @@ def test_owners_that_are_known() -> None:
 
 def test_a_node_with_nothing_but_a_name_needs_no_files_at_first() -> None:
     facts = Facts("shop", "dev", hosts=("10.0.0.2 dev",), authorized_keys=("ssh-ed25519 AAAA lab",))
-    assert features.first_seed(NODE, facts) == ()
+    assert features.first_seed(features.seed(NODE, facts)) == ()
     assert features.identity(facts) == {"LAB_NAME": "shop", "LAB_NODE": "dev", "LAB_KEY": "ssh-ed25519 AAAA lab"}
     for more in (
         replace(NODE, desktop=Desktop()),
         replace(NODE, users=(User("ana"),)),
         replace(NODE, run=("true",)),
     ):
-        assert features.first_seed(more, facts) == features.seed(more, facts)
-    assert features.first_seed(NODE, replace(facts, environment=(("TOKEN", "x"),)))
+        assert features.first_seed(features.seed(more, facts)) == features.seed(more, facts)
+    assert features.first_seed(features.seed(NODE, replace(facts, environment=(("TOKEN", "x"),))))
 
 
 @pytest.mark.parametrize(

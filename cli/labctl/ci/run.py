@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -333,20 +333,17 @@ def refused(name: str, error: LabctlError) -> PipelineDocument:
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
     """Keep other jobs from the same lab for as long as this one runs: its own steps hold the lab only in between."""
-    lock = LabDirectory(home(), f"{name}/job").lock()
-    try:
-        lock.__enter__()
-    except BusyError as error:
-        raise BusyError(
-            f"another job works on lab {name}",
-            details=error.details,
-            hint="wait until it is done, or give every job a lab of its own with --name auto",
-            code="LAB-BUSY-002",
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(LabDirectory(home(), f"{name}/job").lock())
+        except BusyError as error:
+            raise BusyError(
+                f"another job works on lab {name}",
+                details=error.details,
+                hint="wait until it is done, or give every job a lab of its own with --name auto",
+                code="LAB-BUSY-002",
+            ) from None
         yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _things(observed: Observed, before: frozenset[str]) -> list[str]:

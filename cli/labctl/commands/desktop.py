@@ -13,7 +13,7 @@ from labctl.commands.complete import complete_nodes
 from labctl.commands.options import File, Name
 from labctl.commands.reach import meant_lab
 from labctl.errors import LabctlError, UsageError
-from labctl.world import require_running, require_secrets
+from labctl.world import require_desktop, require_secrets
 
 if TYPE_CHECKING:
     from labctl.api import RunningLab
@@ -91,15 +91,7 @@ def _link(lab: RunningLab, node: str | None, *, view_only: bool) -> Link:
 def _desktop(lab: RunningLab, name: str) -> ObservedNode:
     """The running node of that name, which has a desktop."""
     node = lab.node(name)
-    if node.desktop is None:
-        others = [each.name for each in lab.nodes() if each.desktop is not None]
-        raise LabctlError(
-            f"{node.name} has no desktop",
-            details=[f"desktops: {', '.join(others)}"] if others else [],
-            hint="`desktop: true` gives it one",
-            code="LAB-VNC-001",
-        )
-    require_running([node])
+    require_desktop(lab, node)
     return node
 
 

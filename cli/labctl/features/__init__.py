@@ -80,9 +80,8 @@ def identity(facts: Facts) -> dict[str, str]:
     return {"LAB_NAME": facts.lab, "LAB_NODE": facts.node, "LAB_KEY": "\n".join(facts.authorized_keys)}
 
 
-def first_seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
-    """The files that a node needs before its first start: none when its `identity` says it all."""
-    entries = seed(node, facts)
+def first_seed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Of the `seed` of a node what it needs before its first start: nothing when its `identity` says it all."""
     told = {NODE_ENVIRONMENT, base.HOSTS, base.MOTD, ssh.AUTHORIZED_KEYS}
     return entries if any(entry.content and entry.path not in told for entry in entries) else ()
 

@@ -22,6 +22,9 @@ KEEPER, STORAGE, DISK = "_keeper", "_storage-", "_disk-"
 mounts and one disk container for each raw disk, with the node's or volume's name behind the prefix."""
 
 Role = Literal["node", "gateway", "storage", "keeper"]
+STORING: tuple[Role, ...] = ("storage", "keeper")
+"""The roles of labctl's own containers for shared storage."""
+
 State = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
 

@@ -15,6 +15,7 @@ from labctl.plan.model import (
     KEEPER,
     MANAGEMENT,
     STORAGE,
+    STORING,
     BakedImage,
     Desired,
     DesiredNetwork,
@@ -249,18 +250,18 @@ class _Draft:
             parts = digests.changed(known.content, wanted.content)
             because = f"changed: {', '.join(parts)}" if parts else "not known to be finished"
             self._settle(wanted, because, started, anew=False)
-        elif started and wanted.role not in ("storage", "keeper"):
+        elif started and wanted.role not in STORING:
             self.add(Verb.VERIFY, ref, "just started", wanted, [started, *self._mounting(wanted)])
 
     def _settle(self, wanted: DesiredNode, because: str, started: str | None, *, anew: bool = True) -> None:
         ref = node_ref(wanted.name)
         last = [started] if started else []
         last += self._mounting(wanted)
-        if wanted.role in ("storage", "keeper"):
+        if wanted.role in STORING:
             last += self._dependencies(wanted)
         if needs_configuring(wanted) or not anew:
             last = [self.add(Verb.CONFIGURE, ref, because, wanted, last)]
-        if wanted.role in ("storage", "keeper"):
+        if wanted.role in STORING:
             return  # the nodes that they mount into are what is verified
         self.add(Verb.VERIFY, ref, because if not started else "just started", wanted, last)
 

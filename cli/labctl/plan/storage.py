@@ -14,6 +14,7 @@ from typing import Any
 from labctl.features.iscsi_target import PORT, Account, Lun, TargetOf
 from labctl.features.nfs_server import Client, Export
 from labctl.model.lab import Lab, Node, Volume
+from labctl.plan.desired import engine_name
 from labctl.plan.model import DISK, KEEPER, STORAGE, Confinement
 from labctl.recipe import Recipe
 
@@ -156,7 +157,7 @@ def exports(lab: Lab, server: str, used: Iterable[Use], addresses: Addresses) ->
     found = []
     for volume in volumes:
         clients = {
-            Client(str(addresses[use.node][network]), use.read_only or volume.access == "ReadOnlyMany")
+            Client(str(addresses[use.node][network]), use.read_only)
             for use in used
             if use.volume.name == volume.name
             for network in networks(lab, volume, lab.nodes[use.node])
@@ -250,7 +251,7 @@ def confinement(lab: str, name: str) -> Confinement:
     node = storage_of(name)
     return Confinement(
         capabilities=_NODE_CAPABILITIES,
-        network_of=f"labctl-{lab}-{node}" if node else None,
+        network_of=engine_name(lab, node) if node else None,
         devices=("/dev/fuse", "/dev/loop-control"),
         device_rules=(f"b {LOOP_MAJOR}:* rwm",),
         security=("apparmor=unconfined", "no-new-privileges"),
@@ -279,7 +280,7 @@ def _attachment(lab: Lab, use: Use, addresses: Addresses, passwords: Passwords) 
         "volume": volume.name,
         "kind": volume.type,
         "target": use.target,
-        "read_only": use.read_only or volume.access == "ReadOnlyMany",
+        "read_only": use.read_only,
     }
     if volume.type == "nfs":
         return {
@@ -312,15 +313,14 @@ def keeping(lab: str, used: Iterable[Use]) -> dict[str, Any]:
     for use in used:
         node = nodes.setdefault(
             use.node,
-            {"container": f"labctl-{lab}-{use.node}", "storage": None, "mounts": [], "devices": []},
+            {"container": engine_name(lab, use.node), "storage": None, "mounts": [], "devices": []},
         )
         if use.raw:
             node["devices"].append({"volume": use.volume.name, "target": use.target})
-            disks[use.volume.name] = {"container": f"labctl-{lab}-{DISK}{use.volume.name}"}
+            disks[use.volume.name] = {"container": engine_name(lab, DISK + use.volume.name)}
         else:
-            node["storage"] = f"labctl-{lab}-{STORAGE}{use.node}"
-            read_only = use.read_only or use.volume.access == "ReadOnlyMany"
-            node["mounts"].append({"volume": use.volume.name, "target": use.target, "read_only": read_only})
+            node["storage"] = engine_name(lab, STORAGE + use.node)
+            node["mounts"].append({"volume": use.volume.name, "target": use.target, "read_only": use.read_only})
     return {"lab": lab, "nodes": nodes, "disks": disks}
 
 
