@@ -48,6 +48,16 @@ def test_wheel_holds_the_package_and_its_assets_and_nothing_else(wheel: Path) ->
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_nothing_that_is_shipped_is_hidden_from_git() -> None:
+    """A file that git passes over is there for who wrote it, and in nobody's clone."""
+    listed = ["git", "status", "--porcelain", "--ignored", "--", "cli", "templates", "boxes"]
+    done = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("not a clone")
+    hidden = [line.removeprefix("!! ") for line in done.stdout.splitlines() if line.startswith("!! ")]
+    assert [path for path in hidden if not path.rstrip("/").endswith("__pycache__")] == []
+
+
 def test_wheel_runs_from_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     """Its dependencies are lent by this environment: what they are is the lock's business, not this test's."""
     place = tmp_path / "venv"

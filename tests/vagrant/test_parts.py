@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labctl import features
+from labctl.assets import tree
 from labctl.errors import LabctlError
 from labctl.model.lab import Node
 from labctl.plan.model import Desired, DesiredNetwork
@@ -169,6 +170,7 @@ def test_a_box_is_known_by_all_that_it_is_made_of() -> None:
     assert one.tag != rendered.bake(box("debian-12"), recipe, Trust()).tag
     paths = {each.path for each in one.files}
     assert "/etc/systemd/system/lab-sshd.service" in paths
+    assert {path for path, _ in tree("machine", "build")} == {"/init", "/root", "/tune"}  # they count too
     boot = next(each for each in one.files if each.path == "/usr/lib/lab/boot")
     assert b"runsvdir" not in boot.content
 
