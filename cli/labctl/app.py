@@ -53,6 +53,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "config": "language",
             "schema": "language",
             "graph": "graph",
+            "export": "export",
         },
         "Host": {"doctor": "doctor", "box": "box", "explain": "explain"},
     }

@@ -52,6 +52,13 @@ def plan(
     return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
 
 
+def wanted(lab: Lab, observed: Observed) -> Desired:
+    """The whole lab as it shall be, where `observed` is on the host."""
+    from labctl.plan.desired import desired
+
+    return desired(lab, _makings(lab), observed)
+
+
 def owner() -> str:
     """Who works here, as those who share the host know them."""
     from labctl.probe.user import invoking_user
@@ -266,5 +273,6 @@ def _unbuilt(node: Node) -> list[str]:
         "healthchecks": node.healthcheck,
         "mounts": (*node.mounts, *node.devices),
         "images": node.image,
+        f"Vagrant's provider {node.vagrant_provider}": node.vagrant_provider not in (None, "libvirt"),
     }
     return [what for what, wanted in parts.items() if wanted]

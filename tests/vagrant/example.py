@@ -1,8 +1,8 @@
-"""The machines of a small example, and their Vagrantfile: ``python -m tests.vagrant.example > Vagrantfile.example``."""
+"""The machines of a small example, as the Vagrantfile in a lab's own directory has them."""
 
 from __future__ import annotations
 
-from labctl.providers.vagrant.vagrantfile import Interface, Machine, Settings, render
+from labctl.providers.vagrant.vagrantfile import Interface, Machine, Settings
 
 SETTINGS = Settings(
     lab="shop",
@@ -32,12 +32,3 @@ def machine(name: str, number: int, *, memory: int = 512, cpus: int = 1) -> Mach
         ),
         dns=("10.201.4.1",),
     )
-
-
-def example() -> str:
-    """The Vagrantfile of two machines on two networks."""
-    return render(SETTINGS, (machine("db", 2, memory=1024, cpus=2), machine("web", 3)))
-
-
-if __name__ == "__main__":
-    print(example(), end="")  # noqa: T201

@@ -60,6 +60,11 @@ def render(settings: Settings, machines: Iterable[Machine]) -> str:
     )
 
 
+def kernel(*, emulated: bool) -> str:
+    """What the kernel of every machine is started with."""
+    return _KERNEL + (_EMULATED if emulated else "")
+
+
 def kernel_words(machine: Machine, lab: str) -> str:
     """What a machine is told on its kernel's command line: who it is and where."""
     words = [f"lab.name={lab}", f"lab.node={machine.name}", f"lab.key={machine.key}"]
@@ -75,7 +80,7 @@ def _head(settings: Settings) -> Iterator[str]:
     yield "#"
     yield "# Each machine learns its names and addresses from the kernel's command line, so that nothing has to log in"
     yield "# and configure it (auto_config: false). The first interface is Vagrant's own; it has no way out."
-    yield f'KERNEL = "{_KERNEL}{_EMULATED if settings.emulated else ""}"'
+    yield f'KERNEL = "{kernel(emulated=settings.emulated)}"'
     yield ""
     yield 'Vagrant.configure("2") do |config|'
     yield "  config.vm.guest = :debian"
