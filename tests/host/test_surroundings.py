@@ -8,7 +8,6 @@ import pytest
 
 from labctl.probe.host import Attempt
 from labctl.probe.kernel import kernel_findings, netem_findings
-from labctl.probe.machines import machine_findings
 from labctl.probe.surroundings import (
     apparmor_findings,
     cgroup_mount_findings,
@@ -154,15 +153,3 @@ def test_what_the_kernel_has_or_can_load(tmp_path: Path) -> None:
 def test_netem_is_tried(tmp_path: Path, programs: list[str], answer: Attempt, status: str) -> None:
     (finding,) = netem_findings(made_up_host(tmp_path, programs=programs, answers={"unshare": answer}))
     assert finding.status == status
-
-
-def test_virtual_machines(tmp_path: Path) -> None:
-    found = {finding.id: finding for finding in machine_findings(made_up_host(tmp_path))}
-    assert found["vagrant"].packages == ("vagrant", "vagrant-libvirt")
-    assert found["hypervisor"].packages
-    assert found["kvm"].status == "limited"
-    files = {"/run/libvirt/libvirt-sock": "", "/dev/kvm": ""}
-    answers = {"vagrant": Attempt(0, "Vagrant 2.3.4")}
-    host = made_up_host(tmp_path, files=files, programs=["vagrant", "libvirtd"], answers=answers)
-    found = {finding.id: finding for finding in machine_findings(host)}
-    assert (found["vagrant"].evidence, found["hypervisor"].status) == ("Vagrant 2.3.4", "ok")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labctl.probe.finding import Finding, Probe
     from labctl.probe.host import Host
 
-_ROUNDS = 4
+_ROUNDS = 5
 """How often `--fix` looks again: installing shows what has to be started, starting shows what has to be set up."""
 
 
@@ -65,6 +65,7 @@ def doctor(
 
 def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequence[Probe]]:
     """The kinds of machines that are asked about, and the questions."""
+    from labctl.lab import cache
     from labctl.probe.questions import has_boxes, kinds_of, questions
 
     kinds: frozenset[ProviderName] = frozenset(["docker", "vagrant"] if kind is Kind.ALL else ["docker"])
@@ -78,7 +79,7 @@ def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequ
         boxes = has_boxes(lab)
         if kind is None:
             kinds = kinds_of(lab)
-    return kinds, questions(kinds, boxes=boxes)
+    return kinds, questions(kinds, boxes=boxes, cache=cache())
 
 
 # ---------------------------------------------------------------- mending
@@ -104,7 +105,8 @@ def _mend(probes: Sequence[Probe], findings: list[Finding], host: Host, *, yes: 
             carry_out(command, host, say=_say)
             done.add(command)
             if command[:1] == ("usermod",):
-                _say(f"{command[-1]} is in the group docker from the next login on (as good as root on this host)")
+                group, name = command[-2:]
+                _say(f"{name} is in the group {group} from the next login on (as good as root on this host)")
         findings = ask_all(probes, host)
     return findings
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
+from pathlib import Path
 
 from labctl.model.lab import Lab, ProviderName
 from labctl.probe.engine import engine_findings
 from labctl.probe.finding import Finding, Probe
+from labctl.probe.hypervisor import hypervisor_findings
 from labctl.probe.images import certificate_findings, image_findings, proxy_findings
 from labctl.probe.kernel import kernel_findings, netem_findings
-from labctl.probe.machines import machine_findings
+from labctl.probe.machines import acceleration_findings, box_findings, vagrant_findings
 from labctl.probe.subnets import subnet_findings
 from labctl.probe.surroundings import (
     apparmor_findings,
@@ -35,7 +38,11 @@ _CONTAINERS = (
     Probe("subnets", "subnets", subnet_findings),
 )
 _BOXES = (Probe("images", "base images", image_findings, deadline=10),)
-_MACHINES = (Probe("vms", "virtual machines", machine_findings, deadline=25),)
+_MACHINES = (
+    Probe("vagrant", "Vagrant", vagrant_findings, deadline=40, essential=True),
+    Probe("hypervisor", "hypervisor", hypervisor_findings, deadline=60, essential=True),
+    Probe("boxes", "making boxes", box_findings),
+)
 _KERNEL = (
     Probe("kernel", "kernel", kernel_findings),
     Probe("netem", "netem", netem_findings),
@@ -52,10 +59,14 @@ def has_boxes(lab: Lab) -> bool:
     return any(node.provider == "docker" and node.box is not None for node in lab.nodes.values())
 
 
-def questions(kinds: Collection[ProviderName], *, boxes: bool) -> tuple[Probe, ...]:
-    """What to ask of a host that is to run `kinds` of machines; `boxes`: containers are made from boxes of labctl."""
+def questions(kinds: Collection[ProviderName], *, boxes: bool, cache: Path | None = None) -> tuple[Probe, ...]:
+    """What to ask of a host that is to run `kinds` of machines; `boxes`: containers are made from boxes of labctl.
+
+    `cache` is where the boxes of virtual machines lie, one of which is tried.
+    """
     containers = _CONTAINERS + (_BOXES if boxes else ()) if "docker" in kinds else ()
-    return (*containers, *(_MACHINES if "vagrant" in kinds else ()), *_EVERYWHERE, *_KERNEL)
+    kvm = Probe("kvm", "acceleration", partial(acceleration_findings, cache=cache), deadline=40)
+    return (*containers, *((*_MACHINES, kvm) if "vagrant" in kinds else ()), *_EVERYWHERE, *_KERNEL)
 
 
 def able(findings: Collection[Finding]) -> bool:

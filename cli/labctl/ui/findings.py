@@ -51,5 +51,8 @@ def _sentence(document: HostDocument, ink: Ink) -> str:
         return ink(f"This host can run {what}", "green")
     named = ", ".join(finding.title for finding in missing)
     fixable = any(finding.fix or finding.packages for finding in missing)
-    then = "; labctl doctor --fix mends what it can" if fixable else ""
+    kind = (
+        "" if document.providers == ["docker"] else f" --for {'all' if 'docker' in document.providers else 'vagrant'}"
+    )
+    then = f"; labctl doctor --fix{kind} mends what it can" if fixable else ""
     return ink(f"This host cannot run {what} yet: {named}{then}", "bold red")

@@ -33,6 +33,7 @@ TOOLS = {
     "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils",
     "xz": "xz-utils",
+    "zstd": "zstd",
 }
 """The commands that make a box, and Debian's package of each."""
 
