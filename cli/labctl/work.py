@@ -111,7 +111,9 @@ class Work:
         seed = self.seed(node)
         if _is_box(node) and not _shares(node):
             seed = features.first_seed(seed)
-        identity = {} if seed or not _is_box(node) else features.identity(self.facts(node))
+        # A machine is put files into when it runs, over ssh: it has to know whom to let in before.
+        told = _is_box(node) and (not seed or node.provider == "vagrant")
+        identity = features.identity(self.facts(node)) if told else {}
         self.provider.create(node, self.planned.desired, seed=seed, identity=identity)
         if seed:
             self.seeded.add(node.name)
