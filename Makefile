@@ -79,10 +79,12 @@ clean: ## remove the environment and caches; labs stay (labctl ls, labctl down)
 
 # ---------------------------------------------------------------- what these need
 
-# The environment that was made in another place, or by a Python that is gone, is made again.
+# The environment that was made in another place, or by a Python that is gone, is made again. What an editable package
+# was compiled to is kept: where PYTHONDONTWRITEBYTECODE is set, each command would compile all of it again.
 environment: $(VENV)/made
 	@$(BIN)/python -c 'import labctl' 2>/dev/null && $(BIN)/labctl --version >/dev/null 2>&1 \
 		|| { rm -rf $(VENV); $(MAKE) --no-print-directory $(VENV)/made; }
+	@$(BIN)/python -m compileall -q cli/labctl
 
 $(VENV)/made: requirements.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'labctl needs Python 3.11 or later' >&2; exit 1; }
