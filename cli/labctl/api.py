@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labctl import shelf
 from labctl.errors import LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
 from labctl.plan.model import GATEWAY, KEEPER, DesiredNode, Observed, ObservedLab, ObservedNode
@@ -38,7 +39,8 @@ def load(files: Sequence[str] | None, *, environ: Mapping[str, str] = os.environ
     from labctl.probe.user import invoking_user
     from labctl.source.load import load as read
 
-    return read(files, cwd=here(), stdin=sys.stdin, environ=environ, home=invoking_user(environ).home)
+    own = shelf.names(home(environ))
+    return read(files, cwd=here(), stdin=sys.stdin, environ=environ, home=invoking_user(environ).home, boxes=own)
 
 
 def load_lab(files: Sequence[str] | None) -> Lab:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labctl import machineboxes, shelf
 from labctl.documents.model import BoxDocument, BoxesDocument
 from labctl.engine import Outcome, execute
 from labctl.errors import ConflictError, HostError, NotFoundError
 from labctl.events import Emit, PlanReady
-from labctl.lab import cache
+from labctl.lab import cache, home
 from labctl.plan.model import BakedImage, BaseImage, MachineBox, Plan, Step, Verb
 from labctl.source.boxes import base_image, box, boxes
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from labctl.model.box import Box
     from labctl.providers.docker.provider import Docker
     from labctl.providers.docker.stock import StockImage
-    from labctl.providers.vagrant.boxes import KeptBox
+    from labctl.providers.vagrant.stock import StockBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,20 @@ def engine(environ: Mapping[str, str] = os.environ) -> Docker:
 
 def document(docker: Docker) -> BoxesDocument:
     """All boxes, the default one first, with what is there of each. Where there are machines no engine is needed."""
-    from labctl.providers.vagrant.boxes import kept
+    machines = machineboxes.found()
+    stock = _images_of(docker, without_engine=bool(machines))
+    own = [_own_document(each, machines) for each in shelf.boxes(home())]
+    return BoxesDocument(boxes=[*(_document(each, stock, machines) for each in boxes()), *own])
 
-    machines = kept(cache())
+
+def _images_of(docker: Docker, *, without_engine: bool) -> Sequence[StockImage]:
+    """labctl's images; none where there is no engine, if that will do."""
     try:
-        stock = docker.stock()
+        return docker.stock()
     except HostError:
-        if not machines:
+        if not without_engine:
             raise
-        stock = ()
-    return BoxesDocument(boxes=[_document(each, stock, machines) for each in boxes()])
+        return ()
 
 
 def plan(name: str, docker: Docker, kinds: Collection[str]) -> Plan:
@@ -112,9 +117,14 @@ def build(docker: Docker, plan: Plan, emit: Emit) -> Outcome:
 
 
 def remove(docker: Docker, names: Sequence[str]) -> Removed:
-    """Remove all images of the named boxes. Raises `ConflictError`, before anything goes, when a lab uses one."""
-    stock = docker.stock()
+    """Remove all images and machines' boxes of these names. Raises `ConflictError` when a lab uses one of them.
+
+    A machine's box may be named itself: ``debian-13-0123456789ab``.
+    """
+    machines = machineboxes.named(names)
+    stock = _images_of(docker, without_engine=bool(machines))
     known = {each.name for each in boxes()} | {each.box for each in stock}
+    known |= {name for each in machines for name in machineboxes.called(each)} | {*shelf.names(home())}
     for name in names:
         if name not in known:
             raise NotFoundError(f"there is no box {name}", hint="labctl box list", code="LAB-FIND-004")
@@ -129,14 +139,31 @@ def remove(docker: Docker, names: Sequence[str]) -> Removed:
             hint="take down the labs that use it, or remove only what is unused: labctl box prune",
             code="LAB-IMG-004",
         )
-    return _take_away(docker, sorted(meant, key=lambda each: each.kind == "base"))
+    gone = machineboxes.remove(machines)
+    images = _take_away(docker, sorted(meant, key=lambda each: each.kind == "base")) if meant else Removed((), 0, 0)
+    return _with_machines(images, gone, ())
 
 
 def prune(docker: Docker) -> Removed:
-    """Remove all of labctl's images that have no container, and what killed builds left."""
+    """Remove all of labctl's images that have no container and machines' boxes that have no machine, and leftovers.
+
+    Boxes that somebody added or packaged stay: `up` could not make them again.
+    """
     from labctl.providers.docker.stock import unused
 
-    return _take_away(docker, unused(docker.stock()))
+    gone, left = machineboxes.prune()
+    try:
+        images = _take_away(docker, unused(docker.stock()))
+    except HostError:
+        if not (gone or left or machineboxes.found()):
+            raise
+        images = Removed((), 0, 0)
+    return _with_machines(images, gone, left)
+
+
+def _with_machines(images: Removed, gone: Sequence[StockBox], left: Sequence[str]) -> Removed:
+    tags = (*images.tags, *(each.tag for each in gone))
+    return Removed(tags, images.leftovers + len(left), images.size + sum(each.size for each in gone))
 
 
 def _take_away(docker: Docker, meant: Sequence[StockImage]) -> Removed:
@@ -151,7 +178,22 @@ def _take_away(docker: Docker, meant: Sequence[StockImage]) -> Removed:
     return Removed(tuple(each.tag for each in gone), len(left), sum(each.size for each in gone))
 
 
-def _document(box: Box, stock: Sequence[StockImage], machines: Sequence[KeptBox]) -> BoxDocument:
+def _own_document(own: shelf.OwnBox, machines: Sequence[StockBox]) -> BoxDocument:
+    sizes = [each.size for each in machines if each.tag == own.tag]
+    return BoxDocument(
+        name=own.name,
+        title=f"from {own.system}" if own.system else "added",
+        default=False,
+        base=False,
+        images=0,
+        used=0,
+        size=0,
+        machines=len(sizes),
+        machines_size=sum(sizes),
+    )
+
+
+def _document(box: Box, stock: Sequence[StockImage], machines: Sequence[StockBox]) -> BoxDocument:
     own = [each for each in stock if each.box == box.name]
     baked = [each for each in own if each.kind == "image"]
     return BoxDocument(

@@ -148,6 +148,8 @@ LAB-IMG-005 This host cannot make base images
   A program or a right is missing: `labctl doctor --fix`.
 LAB-IMG-006 An operating system has no virtual machines
   Its box names no kernel. Take another box, or a container.
+LAB-IMG-007 A box's file is not what it should be
+  Another digest than the one asked for, or damaged, or not made by labctl. Nothing of it was kept.
 LAB-VM-001 This host cannot run virtual machines
   Vagrant, vagrant-libvirt, libvirt or qemu is missing or does not run, or is not yours to use: `labctl doctor`.
 LAB-VM-002 Vagrant or libvirt gave no answer in time

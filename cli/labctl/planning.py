@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from labctl import shelf
 from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
-from labctl.lab import PAGE, LabDirectory
-from labctl.plan.model import GATEWAY, BakedImage, Desired, Observed, Plan
+from labctl.lab import PAGE, LabDirectory, home
+from labctl.plan.model import GATEWAY, BakedImage, Desired, MachineBox, Observed, Plan
 from labctl.plan.steps import needs_configuring, plan_up, restrict
 
 if TYPE_CHECKING:
-    from labctl.model.box import Box
     from labctl.model.lab import Lab, Node, ProviderName
     from labctl.plan.desired import Making
     from labctl.providers.base import Provider
@@ -79,7 +79,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
     from labctl.plan.desired import Making
     from labctl.probe.trust import host_trust
     from labctl.render.container import bake_gateway
-    from labctl.source.boxes import base_image, box, default_box
+    from labctl.source.boxes import base_image, default_box
 
     trust = host_trust()
     served = _served(lab)
@@ -94,7 +94,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
         key = (node.provider, node.box, node.packages, node.desktop and node.desktop.wm, serves)
         if key not in made:
             recipe = features.recipe(node, serves=serves)
-            made[key] = Making(_baked(node.provider, box(node.box), recipe, trust), recipe)
+            made[key] = Making(_baked(node.provider, node.box, recipe, trust), recipe)
         makings[name] = made[key]
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
         recipe = features.gateway_recipe()
@@ -112,16 +112,29 @@ def _makings(lab: Lab) -> dict[str, Making]:
     return makings
 
 
-def _baked(provider: ProviderName, box: Box, recipe: Recipe, trust: Trust) -> BakedImage:
-    """The image or box of nodes with this recipe."""
+def _baked(provider: ProviderName, name: str, recipe: Recipe, trust: Trust) -> BakedImage:
+    """The image or box of nodes with this recipe. Raises `HostError` where a box of the user's own does not fit."""
+    from labctl.source.boxes import base_image, box
+
+    if own := shelf.find(home(), name):
+        return _own(provider, own, recipe)
     if provider == "vagrant":
         from labctl.render import machine
 
-        return machine.bake(box, recipe, trust)
+        return machine.bake(box(name), recipe, trust)
     from labctl.render import container
-    from labctl.source.boxes import base_image
 
-    return container.bake(base_image(box), recipe, trust)
+    return container.bake(base_image(box(name)), recipe, trust)
+
+
+def _own(provider: ProviderName, own: shelf.OwnBox, recipe: Recipe) -> MachineBox:
+    """A box of the user's own: all is in it already, or cannot be."""
+    lacking = sorted({service.name for service in recipe.services} - {*own.services})
+    if provider == "vagrant" and not lacking:
+        return MachineBox(own.tag, box=own.name)
+    why = f"has no {', '.join(lacking)}" if lacking else "is one of virtual machines"
+    hint = "package a node that has what this one needs" if lacking else "give the node `provider: vagrant`"
+    raise HostError(f"box {own.name} {why}", hint=hint, code="LAB-IMG-006")
 
 
 def _served(lab: Lab) -> dict[str, frozenset[str]]:

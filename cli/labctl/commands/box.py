@@ -26,11 +26,16 @@ Boxes = Annotated[list[str], typer.Argument(metavar="BOX...", help="Boxes.", aut
 
 def register(app: typer.Typer) -> None:
     """Add the command group of this module to `app`."""
-    group = typer.Typer(no_args_is_help=True, help="The operating systems of nodes: list, build, remove, prune.")
-    group.command("list")(list_boxes)
-    group.command("build")(build)
-    group.command("remove")(remove)
-    group.command("prune")(prune)
+    group = typer.Typer(no_args_is_help=True, help="The operating systems of nodes: made, taken in, given to others.")
+    for name, command in (
+        ("list", list_boxes),
+        ("build", build),
+        ("add", add),
+        ("verify", verify),
+        ("remove", remove),
+        ("prune", prune),
+    ):
+        group.command(name)(command)
     app.add_typer(group, name="box")
 
 
@@ -72,23 +77,65 @@ def build(
         raise error
 
 
+def add(
+    source: Annotated[str, typer.Argument(metavar="FILE|URL", help="A box file that labctl made.")],
+    *,
+    sha256: Annotated[str, typer.Option("--sha256", metavar="DIGEST", help="What its digest has to be.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What it is called here; else what it calls itself.")
+    ] = None,
+) -> None:
+    """Take in the box of a virtual machine from a file or URL; one with another digest is refused."""
+    from labctl import machineboxes
+
+    added = machineboxes.add(source, sha256, name)
+    if isinstance(added, str):
+        typer.echo(f"{added} is here, and is not made again", err=True)
+    else:
+        typer.echo(f"nodes get it with `box: {added.name}` and `provider: vagrant`", err=True)
+
+
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[BOX...]", help="Boxes; all when none is named.")
+    ] = None,
+) -> None:
+    """Look into the files of virtual machines' boxes: the digest, and that all is there and whole."""
+    from labctl import machineboxes
+    from labctl.errors import LabctlError
+
+    verdicts = machineboxes.verify(names or ())
+    for each in verdicts:
+        if each.faults:
+            typer.echo(f"{each.name}: broken: {'; '.join(each.faults)}")
+        else:
+            typer.echo(f"{each.name}: {'sound' if each.digest else 'sound, but nobody wrote its digest down'}")
+    broken = [each.name for each in verdicts if each.faults]
+    if broken:
+        raise LabctlError(
+            f"broken: {', '.join(broken)}",
+            hint=f"remove what is broken, and it is made again: labctl box remove {' '.join(broken)}",
+            code="LAB-IMG-007",
+        )
+
+
 def remove(names: Boxes, *, yes: Yes = False) -> None:
-    """Remove all images of boxes from this host; refused while a lab uses one."""
+    """Remove all images and virtual machines' boxes of a name; refused while a lab uses one."""
     from labctl import boxes
     from labctl.ui.confirm import confirm
 
     docker = boxes.engine()
-    confirm(f"all images of {', '.join(names)} are removed; go on?", yes=yes)
+    confirm(f"all images and boxes of {', '.join(names)} are removed; go on?", yes=yes)
     _report(boxes.remove(docker, names))
 
 
 def prune(*, yes: Yes = False) -> None:
-    """Remove labctl's images that no lab uses; a later `up` makes again what it needs."""
+    """Remove labctl's images and boxes that no lab uses; a later `up` makes again what it needs."""
     from labctl import boxes
     from labctl.ui.confirm import confirm
 
     docker = boxes.engine()
-    confirm("all images of labctl that no lab uses are removed; go on?", yes=yes)
+    confirm("all images and boxes of labctl that no lab uses are removed; go on?", yes=yes)
     _report(boxes.prune(docker))
 
 
@@ -113,7 +160,7 @@ def _report(removed: Removed) -> None:
     for tag in removed.tags:
         typer.echo(tag)
     rest = f" and {removed.leftovers} leftovers of ended builds" if removed.leftovers else ""
-    typer.echo(f"removed {len(removed.tags)} images{rest}, up to {_bytes(removed.size)}", err=True)
+    typer.echo(f"removed {len(removed.tags)} images and boxes{rest}, up to {_bytes(removed.size)}", err=True)
 
 
 def _bytes(size: int) -> str:

@@ -83,11 +83,11 @@ def load(
     stdin: TextIO | None = None,
     environ: Mapping[str, str],
     home: Path,
-    boxes: Iterable[str] | None = None,
+    boxes: Iterable[str] = (),
 ) -> Loaded:
     """The lab of the files given with ``-f``, or found in `cwd` and above.
 
-    `home` is what ``~`` means. `boxes` are the known operating systems; those that come with labctl when None. Raises
+    `home` is what ``~`` means. `boxes` are known beside those that come with labctl. Raises
     `InvalidLabError` with all problems, `NoLabFileError`, `UsageError`, or `LabctlError` for an unreadable file.
     """
     paths = discover(files, cwd=cwd)
@@ -109,7 +109,7 @@ def load(
     if checked.topology is not None:
         homes = [(path.parent if path else cwd).resolve() for path in paths]
         world = World(lambda at: homes[locate(tree, checked.written(at)).file], environ=environ, home=home)
-        known = _boxes() if boxes is None else list(boxes)
+        known = [*_boxes(), *boxes]
         lab, problems = resolve(checked.topology, directory, reader=world, boxes=known, broken=checked.broken)
         found += [(tree, _moved(problem, checked.written(problem.path))) for problem in problems]
     if found or flaws:

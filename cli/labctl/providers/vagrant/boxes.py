@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import io
-import json
 import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +18,15 @@ from hashlib import sha256
 from pathlib import Path
 
 from labctl.assets import assets
-from labctl.errors import HostError, LabctlError
+from labctl.errors import HostError, NotFoundError
 from labctl.plan.model import MachineBox
 from labctl.providers import bootstrap
 from labctl.providers.base import Line
-from labctl.providers.vagrant import initrd
+from labctl.providers.vagrant import boxfile, initrd
 from labctl.providers.vagrant.kernel import unpacked
 from labctl.recipe import Entry
+
+_UNITS = "/etc/systemd/system"
 
 TOOLS = {
     **bootstrap.TOOLS,
@@ -36,21 +36,6 @@ TOOLS = {
     "zstd": "zstd",
 }
 """The commands that make a box, and Debian's package of each."""
-
-DISK_SIZE = "20G"
-"""What a machine sees; the file of the disk holds what was written."""
-
-_VAGRANTFILE = """\
-# Made by labctl: the kernel lies beside the disk, and each machine is told on its command line who it is.
-Vagrant.configure("2") do |config|
-  here = File.dirname(__FILE__)
-  config.vm.synced_folder ".", "/vagrant", disabled: true
-  config.vm.provider :libvirt do |libvirt|
-    libvirt.kernel = File.join(here, "vmlinuz")
-    libvirt.initrd = File.join(here, "initrd")
-  end
-end
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +48,20 @@ class KeptBox:
     path: Path
 
 
+def vagrant_home(environ: Mapping[str, str], home: Path) -> Path:
+    """Where Vagrant keeps what it knows, for the user with this home directory."""
+    given = environ.get("VAGRANT_HOME")
+    return Path(given) if given else home / ".vagrant.d"
+
+
 def path_of(cache: Path, tag: str) -> Path:
     """Where the box of that name lies, or will."""
     return cache / "boxes" / f"{tag.rpartition('/')[2]}.box"
+
+
+def digest_of(path: Path) -> Path:
+    """Where the sha256 of a box's file stands, as sha256sum writes it."""
+    return path.with_suffix(".box.sha256")
 
 
 def kept(cache: Path) -> list[KeptBox]:
@@ -86,13 +82,24 @@ def build(box: MachineBox, cache: Path, proxies: Mapping[str, str], on_line: Lin
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(target):
         if not target.exists():
+            if not box.suite:
+                raise NotFoundError(
+                    f"the file of box {box.box} is gone", hint="put it there again: labctl box add", code="LAB-FIND-004"
+                )
             bootstrap.require(TOOLS, "what is needed to make a box from packages is not installed")
             with bootstrap.workplace(cache) as directory:
                 _make(box, directory, proxies, on_line)
                 finished = directory / "finished.box"
-                _pack(directory, finished, on_line)
-                finished.replace(target)
+                _pack(box, directory, finished, on_line)
+                publish(finished, target)
     return target
+
+
+def publish(finished: Path, target: Path) -> None:
+    """Have a finished file at its place, with its digest beside it."""
+    digest = checksum(finished)
+    digest_of(target).write_text(f"{digest}  {target.name}\n")
+    finished.replace(target)
 
 
 def checksum(path: Path) -> str:
@@ -111,7 +118,7 @@ def _make(box: MachineBox, directory: Path, proxies: Mapping[str, str], on_line:
         "VARIANT": box.variant,
         "KERNEL": box.kernel,
         "PACKAGES": ",".join(box.packages),
-        "SIZE": DISK_SIZE,
+        "SIZE": f"{boxfile.DISK_GIGABYTES}G",
     }
     (directory / "recipe").write_text("".join(f"{name}='{value}'\n" for name, value in recipe.items()))
     _write_tar(directory / "system.tar", (*box.system, _script("/tmp/prepare", box.prepare)))
@@ -125,48 +132,19 @@ def _make(box: MachineBox, directory: Path, proxies: Mapping[str, str], on_line:
     bootstrap.run(argv, environment, box.box, on_line)
 
 
-def _pack(directory: Path, target: Path, on_line: Line | None) -> None:
-    """What Vagrant calls a box: a tar of the disk, of what starts it and of words about both."""
+def _pack(box: MachineBox, directory: Path, target: Path, on_line: Line | None) -> None:
+    """What Vagrant calls a box, from what `_make` left."""
     if on_line is not None:
         on_line("compressing the disk")
-    image = directory / "box.img"
-    argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]
-    done = subprocess.run(
-        [*argv, str(directory / "disk.raw"), str(image)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise LabctlError(
-            "the disk of the box could not be written", details=done.stderr.splitlines()[-5:], code="LAB-IMG-001"
-        )
-    kernel = directory / "kernel"
+    image, kernel, first = (directory / name for name in ("box.img", "kernel", "initrd"))
+    boxfile.compress(directory / "disk.raw", image)
     kernel.write_bytes(unpacked((directory / "vmlinuz").read_bytes()))
-    first = directory / "initrd"
     init = (directory / "programs" / "init").read_bytes()
     initrd.write(first, init, directory / "busybox", directory / "modules")
-    metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": int(DISK_SIZE.removesuffix("G"))}
-    with tarfile.open(target, "w") as tar:
-        _add(tar, "metadata.json", json.dumps(metadata).encode())
-        _add(tar, "Vagrantfile", _VAGRANTFILE.encode())
-        for name, path in (("box.img", image), ("vmlinuz", kernel), ("initrd", first)):
-            tar.add(path, arcname=name, filter=_nobodys)
-
-
-def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o644
-    return member
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
+    units = (each.path for each in box.files if each.path.startswith(f"{_UNITS}/lab-"))
+    services = tuple(path.removeprefix(f"{_UNITS}/lab-").removesuffix(".service") for path in units)
+    words = boxfile.Words(box.tag.partition("/")[2], box.box, services, built=True)
+    boxfile.write(target, words, image=image, kernel=kernel, initrd=first)
 
 
 def _script(path: str, lines: Collection[str]) -> Entry:

@@ -6,6 +6,7 @@ The only module that knows the package.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,9 @@ from labctl.providers.base import Line
 from labctl.providers.bootstrap import dying_with_parent
 
 _KEEP_LINES = 15
+_TRACE = re.compile(r"\.rb:\d+:in ")
+"""A line of Ruby's own stack: what went wrong stands above it."""
+
 CHECK_EVERY = 3.0
 """Seconds of silence after which it is looked whether there is still anything to wait for."""
 
@@ -99,7 +103,7 @@ class Vagrant(vagrant.Vagrant):
             code = _read(process, time.monotonic() + timeout, said, on_line, check)
         finally:
             _end(process)
-        last = list(deque((line for line in said if line.strip()), maxlen=_KEEP_LINES))
+        last = list(deque((line for line in said if line.strip() and not _TRACE.search(line)), maxlen=_KEEP_LINES))
         if code is None:
             raise DeadlineError(f"`{shown}` did not end within {timeout:g} s", details=last, code="LAB-VM-002")
         if code != 0:

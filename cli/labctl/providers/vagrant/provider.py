@@ -69,8 +69,7 @@ class Vagrant:
     ) -> None:
         self._places_of, self._cache, self._trust = places, cache, trust or Trust()
         self._environ = environ
-        given = environ.get("VAGRANT_HOME")
-        self._vagrant_home = Path(given) if given else (home or Path.home()) / ".vagrant.d"
+        self._vagrant_home = boxes.vagrant_home(environ, home or Path.home())
         self._lock = threading.RLock()
         self._places: dict[str, Place] = {}
         self._ups: dict[str, Together] = {}
