@@ -283,7 +283,6 @@ def _unbuilt(node: Node) -> list[str]:
     parts = {
         "desktops": node.desktop,
         "ports": node.ports,
-        "healthchecks": node.healthcheck,
         "mounts": (*node.mounts, *node.devices),
         "images": node.image,
         f"Vagrant's provider {node.vagrant_provider}": node.vagrant_provider not in (None, "libvirt"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from labctl.assets import tree
+from labctl.features.health import services
 from labctl.features.shell import ENVIRONMENT, NODE_ENVIRONMENT, assignments, command_line, launcher
 from labctl.model.lab import Node
 from labctl.recipe import Entry, Facts, Recipe, Service
@@ -66,7 +67,7 @@ def seed(node: Node, facts: Facts) -> tuple[Entry, ...]:
 def apply_needed(node: Node) -> bool:
     """Whether a new node has anything that can only be done while it runs (by name of user, or by running it)."""
     owners = any(_numeric(file.owner) is None for file in node.files)
-    return bool(node.users or node.run or node.services or owners)
+    return bool(node.users or node.run or services(node) or owners)
 
 
 def _identity(node: Node, facts: Facts) -> Iterator[Entry]:
@@ -108,8 +109,9 @@ def _apply(node: Node) -> Iterator[Entry]:
     yield _text(f"{at}/owners", "".join(f"{owner} {path}\n" for owner, path in named))
     steps = "".join(f"step {command_line(step)} || return\n" for step in node.run)
     yield _text(f"{at}/run", steps, mode=0o600)
-    yield _text(f"{at}/services", "".join(f"{service.name}\n" for service in node.services))
-    for service in node.services:
+    listed = services(node)
+    yield _text(f"{at}/services", "".join(f"{service.name}\n" for service in listed))
+    for service in listed:
         program = Service(
             name=service.name,
             command=service.command,

@@ -20,16 +20,20 @@ def shape(
     ports: tuple[Port, ...],
     more: Mapping[str, Any] = _NOTHING,
 ) -> str:
-    """Box or image, networks, ports, privileges, mounts, health, and `more`: a difference re-creates the node."""
+    """Box or image, networks, ports, privileges, mounts, health, and `more`: a difference re-creates the node.
+
+    Of a virtual machine nothing that is tried in it or brought to it from outside: that changes beside it.
+    """
+    machine = node.provider == "vagrant"
     value: dict[str, Any] = {
         "box": node.box,
         "image": node.image,
         "networks": {name: f"{address} {subnets[name]}" for name, address in addresses.items()},
-        "ports": [asdict(port) for port in ports],
+        "ports": [asdict(port) for port in ports if not machine],
         "capabilities": sorted(node.capabilities),
         "limited": (node.cpus is not None, node.memory is not None),
         "mounts": [(mount.target, mount.volume, str(mount.source), mount.read_only) for mount in node.mounts],
-        "health": asdict(node.healthcheck) if node.healthcheck else None,
+        "health": asdict(node.healthcheck) if node.healthcheck and not machine else None,
         "desktop": asdict(node.desktop) if node.desktop else None,
     }
     if node.image is not None:
@@ -53,6 +57,8 @@ def content(node: Node, hosts: tuple[str, ...], more: Mapping[str, Any] = _NOTHI
             "services": [asdict(service) for service in node.services],
             "environment": dict(node.environment),
         }
+    if node.provider == "vagrant":
+        value["health"] = asdict(node.healthcheck) if node.healthcheck else None
     return _digest({**value, **more})
 
 

@@ -21,6 +21,9 @@ from labctl.providers.vagrant.vagrantfile import Interface, Machine
 MEMORY, DESKTOP_MEMORY = 512, 768
 """MiB of a machine whose lab file does not say."""
 
+HEALTH = "labctl.health"
+"""The label of a machine that has a healthcheck."""
+
 BOOT_TIMEOUT = 300.0
 """Seconds from the start of a machine to its ssh."""
 
@@ -169,9 +172,29 @@ def tail(console: Path, lines: int) -> list[str]:
     return [line for line in cleaned if line][-lines:]
 
 
+def label(node: DesiredNode) -> None:
+    """Have the machine known for what can change while it runs: whether it has a healthcheck."""
+    domain = node.engine_name
+    found = next((each for each in libvirt.domains(domain) if each.name == domain), None)
+    if found is None:
+        return
+    known = json.loads(found.description or "{}")
+    if known.get(HEALTH, "") != _checked(node):
+        libvirt.virsh("desc", domain, "--config", "--new-desc", _text({**known, HEALTH: _checked(node)}))
+
+
 def _labels(node: DesiredNode, desired: Desired) -> str:
-    """As for a container, and what else cannot be seen; nothing in it that XML would read as its own."""
+    """As for a container, and what else cannot be seen."""
     given = labels.of_node(desired, node) | {"labctl.image-tag": node.image, "labctl.created": f"{time.time():.0f}"}
+    return _text({**given, HEALTH: _checked(node)})
+
+
+def _checked(node: DesiredNode) -> str:
+    return "yes" if node.node.healthcheck else ""
+
+
+def _text(given: Mapping[str, str]) -> str:
+    """Labels as text with nothing in it that XML would read as its own."""
     return json.dumps(given).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

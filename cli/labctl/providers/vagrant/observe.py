@@ -11,6 +11,7 @@ from typing import cast
 from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, State
 from labctl.providers import hosttables, labels
 from labctl.providers.vagrant import libvirt
+from labctl.providers.vagrant.machines import HEALTH
 from labctl.providers.vagrant.place import Kept
 
 Labels = Mapping[str, str]
@@ -96,6 +97,7 @@ def _node(domain: libvirt.Domain, given: Labels, kept: Kept | None, networks: Co
         shape=given.get("labctl.shape", "") if whole else "",
         content=given.get("labctl.content", ""),
         addresses=addresses,
+        health="starting" if given.get(HEALTH) else None,
         started=kept is None or kept.told == domain.uuid,
         group=given.get("labctl.group", ""),
         provider="vagrant",

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from labctl.plan.model import (
     Wanted,
 )
 from labctl.providers.base import Line
-from labctl.providers.vagrant import acceleration, boxes, journal, libvirt, machines, networks, observe
+from labctl.providers.vagrant import acceleration, boxes, health, journal, libvirt, machines, networks, observe
 from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.together import Together
 from labctl.providers.vagrant.vagrantfile import Settings
@@ -109,7 +110,8 @@ class Vagrant:
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`."""
         here = [tag for tag in images if machines.is_here(tag, self._vagrant_home)]
-        return observe.lab(lab, self.place(lab).kept(), here)
+        found = observe.lab(lab, self.place(lab).kept(), here)
+        return replace(found, nodes=health.told(found.nodes, self.shell))
 
     def labs(self, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
         """All labs that have machines here, by name."""
@@ -228,7 +230,8 @@ class Vagrant:
             return False
 
     def adjust(self, node: DesiredNode) -> None:
-        """See `Provider.adjust`: processors and memory of a machine change when it is made anew."""
+        """See `Provider.adjust`: processors and memory of a machine change when it is made anew; its labels do here."""
+        machines.label(node)
 
     def stop(self, node: ObservedNode, *, timeout: float) -> None:
         """See `Provider.stop`."""
@@ -330,7 +333,10 @@ class Vagrant:
 
     def verdict(self, node: DesiredNode | ObservedNode) -> list[str]:
         """See `Provider.verdict`."""
-        return []
+        known = node if isinstance(node, ObservedNode) else self.observe(node.lab).nodes.get(node.name)
+        if known is None or known.health is None or known.state != "running":
+            return []
+        return health.verdict(health.said(known, self.shell))
 
     # ------------------------------------------------------------ the host
 
