@@ -63,13 +63,15 @@ def provider(kinds: Iterable[str] = ()) -> Provider:
     if "vagrant" not in wanted and not any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home())):
         return docker
     from labctl.providers.both import Both
+    from labctl.providers.host.provider import Host
     from labctl.providers.vagrant.provider import Vagrant
 
     def places(lab: str) -> tuple[Path, Path]:
         directory = LabDirectory(home(), lab)
         return directory.machines, directory.key
 
-    return Both(docker, Vagrant(places=places, cache=cache(), trust=trust, home=user), wanted)
+    host = Host(lambda lab: LabDirectory(home(), lab).processes)
+    return Both(docker, Vagrant(places=places, cache=cache(), trust=trust, home=user), host, wanted)
 
 
 def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = False) -> str:

@@ -178,6 +178,8 @@ LAB-HOST-008 Something on the engine has the name, and is not labctl's
   labctl touches only what carries its labels. Rename the lab, or remove the other thing yourself.
 LAB-HOST-009 What is missing on this host could not be installed
   The package manager's words follow.
+LAB-HOST-010 A process of this host that belongs to a lab of virtual machines does not do what it shall
+  It carries their ports, or their desktops. `labctl up` starts it again; its log lies in the lab's directory.
 LAB-RUN-001 The node has no such command, or cannot execute it
   As a shell would say it: 127 is not found, 126 not executable.
 LAB-RUN-002 A command could not be run in a node
@@ -200,6 +202,8 @@ LAB-VNC-002 The gateway of the lab does not run
   `labctl up` starts it.
 LAB-VNC-003 A desktop gave no picture
   It does not answer, refused the password, or speaks no VNC. `labctl why NODE` says whether it is drawn.
+LAB-VNC-004 This host has not what shows the desktops of virtual machines
+  A lab without containers has its gateway on the host itself. `labctl doctor --fix -f FILE` installs what is missing.
 LAB-CHECK-001 A check does not hold
   What its last attempt said is shown. `labctl test CHECK` tries one alone.
 LAB-CI-001 The job was ended by a signal

@@ -87,6 +87,7 @@ class LabDirectory:
         self.ssh_config = self.path / "ssh_config"
         self.known_hosts = self.path / "known_hosts"
         self.machines = self.path / "machines"
+        self.processes = self.path / "processes"
         self.log = self.path / "labctl.log"
         self._secrets = self.path / "secrets.json"
         self._journal = self.path / "journal.json"

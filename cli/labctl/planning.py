@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labctl import shelf
 from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError
 from labctl.lab import PAGE, LabDirectory, home
-from labctl.plan.model import GATEWAY, BakedImage, Desired, MachineBox, Observed, Plan
+from labctl.plan.model import GATEWAY, PORTS, BakedImage, Desired, MachineBox, Observed, Plan
 from labctl.plan.steps import needs_configuring, plan_up, restrict
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
         recipe = features.gateway_recipe()
         makings[GATEWAY] = Making(bake_gateway(base_image(default_box()), recipe, trust), recipe)
+    makings |= _processes(lab)
     if served:
         from labctl.plan.desired import STORAGES
         from labctl.plan.storage import uses
@@ -110,6 +111,22 @@ def _makings(lab: Lab) -> dict[str, Making]:
             recipe = storage_recipe()
             makings[STORAGES] = Making(bake_storage(base_image(default_box()), recipe, trust), recipe)
     return makings
+
+
+def _processes(lab: Lab) -> dict[str, Making]:
+    """What of a lab with machines runs on this host itself."""
+    machines = [node for node in lab.nodes.values() if node.provider == "vagrant"]
+    if not machines:
+        return {}
+    from labctl.plan.desired import Making
+    from labctl.render import process
+
+    found = {}
+    if any(node.ports for node in machines):
+        found[PORTS] = Making(process.bake("ports"))
+    if any(node.desktop for node in machines) and len(machines) == len(lab.nodes):
+        found[GATEWAY] = Making(process.bake("gateway"))
+    return found
 
 
 def _baked(provider: ProviderName, name: str, recipe: Recipe, trust: Trust) -> BakedImage:
@@ -282,7 +299,6 @@ def _unbuilt(node: Node) -> list[str]:
     """What of a virtual machine's part of the lab file is not built yet."""
     parts = {
         "desktops": node.desktop,
-        "ports": node.ports,
         "mounts": (*node.mounts, *node.devices),
         "images": node.image,
         f"Vagrant's provider {node.vagrant_provider}": node.vagrant_provider not in (None, "libvirt"),

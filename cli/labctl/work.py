@@ -29,6 +29,7 @@ from labctl.plan.model import (
     Step,
     Verb,
 )
+from labctl.plan.processes import published
 from labctl.plan.steps import node_ref
 from labctl.readiness import Subject, Waiting, Watch, ready
 from labctl.recipe import Entry, Facts, Trust
@@ -179,6 +180,8 @@ class Work:
 
         if node.role == "gateway":
             return self.gateway_seed()
+        if node.role == "ports":
+            return features.ports_seed(published(self.planned.whole.nodes))
         if node.role in STORING:
             return self.shared_seed(node)
         if node.node.image is not None:

@@ -12,6 +12,7 @@ from labctl.features import base, desktop, ssh
 from labctl.features.base import apply_needed
 from labctl.features.gateway import recipe as gateway_recipe
 from labctl.features.gateway import seed as gateway_seed
+from labctl.features.ports import seed as ports_seed
 from labctl.features.shell import NODE_ENVIRONMENT
 from labctl.features.ssh import HOST_KEY, host_key, public_key
 from labctl.model.lab import Desktop, Node
@@ -28,6 +29,7 @@ __all__ = [
     "host_key",
     "identity",
     "image_seed",
+    "ports_seed",
     "probes",
     "public_key",
     "recipe",

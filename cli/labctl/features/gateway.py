@@ -11,6 +11,12 @@ from labctl.recipe import Entry, Probe, Recipe, Service
 
 PORT = 6080
 CONFIGURATION = "/etc/lab/gateway.json"
+ON_HOST = {
+    "novnc": "/usr/share/novnc/core/rfb.js",
+    "python3-websockify": "/usr/lib/python3/dist-packages/websockify/__init__.py",
+}
+"""Debian's packages that the gateway needs where it is a process of the host, and a file of each."""
+
 _UID = 990
 
 _UNPACK = (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from labctl.model.lab import Lab, Network, Node, Port, ProviderName
-from labctl.plan import allocate, digests
+from labctl.plan import allocate, digests, processes
 from labctl.plan.model import (
     DISK,
     GATEWAY,
     KEEPER,
     MANAGEMENT,
+    PORTS,
     STORAGE,
     BakedImage,
     Desired,
@@ -51,10 +52,13 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
     """
     nodes = {name: node for name, node in lab.nodes.items() if name in makings}
     if GATEWAY in makings:
-        gateway = _gateway(lab, nodes.values())
+        hosted = makings[GATEWAY].image.provider == "host"
+        gateway = processes.gateway(GATEWAY_PORT) if hosted else _gateway(lab, nodes.values())
         nodes[GATEWAY] = gateway
         if GATEWAY in gateway.interfaces:
             lab = replace(lab, networks={**lab.networks, GATEWAY: Network(GATEWAY)})
+    if PORTS in makings:
+        nodes[PORTS] = processes.ports()
     used: tuple[Use, ...] = ()
     shared = any(volume.type != "local" for volume in lab.volumes.values())
     if shared:
@@ -88,6 +92,8 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
         making = makings[name] if name in makings else makings[STORAGES]
         added = storage.part(lab, name, used, addresses, making.recipe) if shared else None
         wanted[name] = _node(lab, node, making, addresses, subnets, ports[name], chosen, volumes, added)
+    if PORTS in wanted:
+        wanted[PORTS] = processes.with_ports(wanted)
     joined = {network for node in nodes.values() for network in node.interfaces} | {MANAGEMENT}
     engines = {network for node in nodes.values() if node.provider == "docker" for network in node.interfaces}
     return Desired(
@@ -199,7 +205,10 @@ def _node(
     role = _role(node.name)
     # Nothing of the user's is in labctl's own containers: a newer image makes them anew, as another box would.
     shaped = node if role == "node" else replace(node, box=making.image.tag)
-    kind = {"provider": node.provider, "size": (node.cpus, node.memory)} if node.provider == "vagrant" else {}
+    kind: dict[str, object] = {}
+    if node.provider == "vagrant":
+        kind = {"provider": node.provider, "size": (node.cpus, node.memory)}
+        kind |= {"ports": [asdict(port) for port in ports]} if role != "node" else {}
     names = hosts(lab, node.name, addresses) if role == "node" else ()
     told = _screens(lab, addresses) if role == "gateway" else names
     used = {mount.volume for mount in node.mounts if mount.volume}
@@ -239,6 +248,8 @@ def _node(
 def _role(name: str) -> Role:
     if name == GATEWAY:
         return "gateway"
+    if name == PORTS:
+        return "ports"
     if name == KEEPER:
         return "keeper"
     return "storage" if name.startswith((STORAGE, DISK)) else "node"

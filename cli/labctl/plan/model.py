@@ -14,6 +14,9 @@ from labctl.recipe import Entry, Recipe
 GATEWAY = "_gateway"
 """The gateway's name among the nodes of a lab; no node of a lab file can have it (it is not a DNS label)."""
 
+PORTS = "_ports"
+"""The process that brings the ports of a lab's virtual machines to ports of the host."""
+
 MANAGEMENT = "_machines"
 """The network over which Vagrant finds the virtual machines of a lab; nothing of the lab itself goes over it."""
 
@@ -21,9 +24,12 @@ KEEPER, STORAGE, DISK = "_keeper", "_storage-", "_disk-"
 """Names of the containers that bring shared storage to the nodes: one keeper; one storage container for each node with
 mounts and one disk container for each raw disk, with the node's or volume's name behind the prefix."""
 
-Role = Literal["node", "gateway", "storage", "keeper"]
+Role = Literal["node", "gateway", "ports", "storage", "keeper"]
 STORING: tuple[Role, ...] = ("storage", "keeper")
 """The roles of labctl's own containers for shared storage."""
+
+Kind = ProviderName | Literal["host"]
+"""Who runs a thing: a provider of the lab file's, or this host itself, for labctl's own beside machines."""
 
 State = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
@@ -69,7 +75,16 @@ class BakedImage:
     tag: str
     base: BaseImage | None = None
     context: tuple[Entry, ...] = ()
-    provider: ClassVar[ProviderName] = "docker"
+    provider: ClassVar[Kind] = "docker"
+
+
+@dataclass(frozen=True, slots=True)
+class HostProgram(BakedImage):
+    """A program that runs on this host itself; `context` are its files, at the places that they have in a container."""
+
+    PREFIX: ClassVar[str] = "host/"
+    """Begins the tags of all of them: they need not be made."""
+    provider: ClassVar[Kind] = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,7 @@ class MachineBox(BakedImage):
     build: tuple[str, ...] = ()
     system: tuple[Entry, ...] = ()
     files: tuple[Entry, ...] = ()
-    provider: ClassVar[ProviderName] = "vagrant"
+    provider: ClassVar[Kind] = "vagrant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +192,9 @@ class DesiredNode:
     confined: Confinement = field(default_factory=Confinement)
 
     @property
-    def provider(self) -> ProviderName:
-        """What kind of machine it is."""
-        return self.node.provider
+    def provider(self) -> Kind:
+        """What kind of machine it is; labctl's own beside machines are processes of the host."""
+        return self.node.provider if self.role == "node" or self.node.provider == "docker" else "host"
 
     @property
     def lab(self) -> str:

@@ -14,6 +14,7 @@ from labctl.plan.model import (
     GATEWAY,
     KEEPER,
     MANAGEMENT,
+    PORTS,
     STORAGE,
     STORING,
     BakedImage,
@@ -36,6 +37,8 @@ def node_ref(name: str) -> str:
     """What steps and displays call a node; labctl's own containers are no nodes of the file."""
     if name == GATEWAY:
         return "gateway"
+    if name == PORTS:
+        return "ports"
     if name == KEEPER:
         return "keeper"
     for prefix, kind in ((STORAGE, "storage"), (DISK, "disk")):
@@ -349,6 +352,8 @@ def restrict(desired: Desired, names: Collection[str]) -> Desired:
                 queue += [KEEPER, STORAGE + name, *(f"{DISK}{each}" for each in _raw_volumes(node))]
     if any(desired.nodes[name].node.desktop for name in keep):
         keep.add(GATEWAY)
+    if PORTS in desired.nodes and any(desired.nodes[name].provider == "vagrant" for name in keep):
+        keep.add(PORTS)
     nodes = {name: node for name, node in desired.nodes.items() if name in keep}
     networks = {network for node in nodes.values() for network in node.addresses}
     networks |= {MANAGEMENT for node in nodes.values() if node.provider == "vagrant"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from labctl.errors import HostError
 from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
@@ -14,6 +14,7 @@ from labctl.recipe import Entry
 
 if TYPE_CHECKING:
     from labctl.providers.docker.provider import Docker
+    from labctl.providers.host.provider import Host
     from labctl.providers.vagrant.provider import Vagrant
 
 
@@ -25,11 +26,13 @@ class Both:
 
     name = "both"
 
-    def __init__(self, docker: Docker, vagrant: Vagrant, wanted: Collection[str]) -> None:
-        self._docker, self._vagrant, self._wanted = docker, vagrant, frozenset(wanted)
+    def __init__(self, docker: Docker, vagrant: Vagrant, host: Host, wanted: Collection[str]) -> None:
+        self._docker, self._vagrant, self._host, self._wanted = docker, vagrant, host, frozenset(wanted)
 
     def of(self, kind: str) -> Provider:
         """The provider of that name."""
+        if kind == "host":
+            return cast(Provider, self._host)  # of labctl's own processes less is asked
         return self._vagrant if kind == "vagrant" else self._docker
 
     def check(self) -> None:
@@ -50,7 +53,7 @@ class Both:
         if not machines:
             return self._docker.observe(lab, images=images)
         self._vagrant.check()
-        found = self._vagrant.observe(lab, images=images)
+        found = self._host.added(self._vagrant.observe(lab, images=images), images)
         try:
             containers = self._docker.observe(lab, images=images)
         except HostError:

@@ -35,8 +35,10 @@ warnings.filterwarnings("ignore", message="no 'numpy' module")
 from websockify.websocketproxy import ProxyRequestHandler  # noqa: E402  (after the filter)
 
 PORT = 6080
-CONFIGURATION = Path("/etc/lab/gateway.json")
-PAGE = Path("/usr/share/lab/page")
+ROOT = Path(__file__).resolve().parents[3]
+"""A container's own, or the directory in which a process of the host has its files."""
+CONFIGURATION = ROOT / "etc/lab/gateway.json"
+PAGE = ROOT / "usr/share/lab/page"
 NOVNC = Path("/usr/share/novnc")
 NOVNC_PARTS = ("core", "vendor")
 

@@ -1,0 +1,140 @@
+"""One process of a lab on this host: started, asked and ended through its name in the kernel's table of sockets.
+
+The kernel says which process has a name, so that no number is ever believed that a file has kept, and nobody else's
+process can be meant. See ``templates/host/usr/lib/lab/resident.py``, which is what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import DeadlineError, HostError, LabctlError
+
+START_TIMEOUT = 60.0
+END_TIMEOUT = 10.0
+_ASK_TIMEOUT = 15.0
+
+PYTHON = "/usr/bin/python3"
+"""The distribution's own: it has the distribution's websockify."""
+
+TAKEN, PORT_IN_USE = 97, 98
+"""Exit codes of a start: there is one already; the port is somebody else's."""
+
+
+def start(name: str, program: Path, words: Sequence[str]) -> int:
+    """Start `program` under `name`; returns when it serves, or one of the exit codes above."""
+    command = [PYTHON, "-B", "-E", "-s", str(program), name, *words]
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        end(name)
+        raise DeadlineError(
+            f"{_shown(name)} did not start within {START_TIMEOUT:g} s", hint="labctl up again", code="LAB-HOST-010"
+        ) from None
+    except OSError as error:
+        raise HostError(f"{PYTHON} cannot be run: {error.strerror}", hint="labctl doctor --fix") from error
+    if done.returncode not in (0, TAKEN, PORT_IN_USE):
+        raise LabctlError(f"{_shown(name)} did not start", details=done.stderr.splitlines()[-8:], code="LAB-HOST-010")
+    return done.returncode
+
+
+def ask(name: str, word: str = "state") -> dict[str, Any] | None:
+    """What the process says; None when there is none of that name. Raises `DeadlineError`, `LabctlError`."""
+    with _connected(name) as connection:
+        if connection is None:
+            return None
+        try:
+            connection.sendall(f"{word}\n".encode())
+            said = b"".join(iter(lambda: connection.recv(65536), b""))
+        except TimeoutError:
+            raise DeadlineError(f"{_shown(name)} gave no answer", hint="labctl up", code="LAB-HOST-010") from None
+        except OSError:
+            return None
+    try:
+        told: dict[str, Any] = json.loads(said)
+    except ValueError:
+        # it answers only root and its own user, and ends in the midst of a word when it is ended
+        return {} if exists(name) else None
+    return told
+
+
+def exists(name: str) -> bool:
+    """Whether a process has the name, and serves."""
+    with _connected(name) as connection:
+        return connection is not None
+
+
+def end(name: str) -> None:
+    """Have the process end, by force when it does not by itself; gone is fine. Raises `LabctlError`."""
+    with _connected(name) as connection:
+        if connection is None:
+            return
+        pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if os.getuid() not in (0, uid):
+            raise LabctlError(f"{_shown(name)} is a process of another user ({uid})", code="LAB-HOST-010")
+        with contextlib.suppress(OSError):
+            connection.sendall(b"end\n")
+            if _ends(connection):
+                return
+        # Named by the connection that is still open, it cannot be anybody else.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            handle = os.pidfd_open(pid)
+            try:
+                if not _ends(connection, timeout=0.01):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+    deadline = time.monotonic() + END_TIMEOUT
+    while exists(name):
+        if time.monotonic() > deadline:
+            raise DeadlineError(f"{_shown(name)} did not end within {END_TIMEOUT:g} s", code="LAB-HOST-010")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _connected(name: str) -> Iterator[socket.socket | None]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ASK_TIMEOUT)
+        try:
+            connection.connect(f"\0{name}")
+        except OSError:
+            yield None
+        else:
+            yield connection
+
+
+def _ends(connection: socket.socket, timeout: float = END_TIMEOUT) -> bool:
+    """Whether the other side is gone within `timeout` seconds."""
+    connection.settimeout(timeout)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def _shown(name: str) -> str:
+    _, lab, kind = name.split("/")
+    return f"the process for the {'desktops' if kind == 'gateway' else kind} of lab {lab}"
