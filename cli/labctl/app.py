@@ -46,6 +46,10 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "stop": "lab",
             "halt": "lab",
             "restart": "lab",
+            "suspend": "pause",
+            "resume": "pause",
+            "reload": "pause",
+            "provision": "pause",
         },
         "Desktops": {"vnc": "desktop", "url": "desktop"},
         "Lab file": {

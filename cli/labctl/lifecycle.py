@@ -160,7 +160,7 @@ def down(
     from labctl.work import take_down
 
     with directory.lock():
-        observed = provider.observe(name)
+        observed = _awake(provider, provider.observe(name))
         there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs", code="LAB-LAB-001")
@@ -179,6 +179,7 @@ def down(
 
 def stop(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -> Outcome:
     """Stop nodes (all when none is named), each killed after `timeout` seconds."""
+    lab.observed = _awake(lab.provider, lab.observed)
     running = [node for node in lab.nodes(names) if node.state in ("running", "paused", "restarting")]
     steps = tuple(
         Step(Verb.STOP, node_ref(node.name), "asked for", node, _consumers_first(node, running, lab.observed))
@@ -196,6 +197,16 @@ def stop(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -
 
     with lab.directory.lock():
         return execute(Plan(lab.name, steps), act, emit)
+
+
+def _awake(provider: Provider, observed: Observed) -> Observed:
+    """The lab going on, where it stands still and has shared storage: what stands still lets go of nothing."""
+    if KEEPER in observed.nodes and any(node.state == "paused" for node in observed.nodes.values()):
+        from labctl.pausing import wake
+
+        wake(provider, observed)
+        return provider.observe(observed.lab)
+    return observed
 
 
 def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) -> Outcome:

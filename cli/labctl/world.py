@@ -20,7 +20,7 @@ def require_running(nodes: Sequence[ObservedNode]) -> None:
     """Raise `LabctlError` when one of the nodes does not run."""
     for node in nodes:
         if node.state == "paused":
-            raise LabctlError(f"{node.name} is paused", hint=f"labctl start {node.name}", code="LAB-NODE-001")
+            raise LabctlError(f"{node.name} is paused", hint=f"labctl resume {node.name}", code="LAB-NODE-001")
         if node.state != "running":
             raise LabctlError(
                 f"{node.name} is not running ({node.state})", hint=f"labctl start {node.name}", code="LAB-NODE-001"

@@ -174,7 +174,9 @@ class StepDocument:
     """One step of a plan. `after` are the ids of steps that come first; `destroys` says that the user loses data."""
 
     id: str
-    verb: Literal["build", "create", "start", "configure", "verify", "stop", "remove"]
+    verb: Literal[
+        "build", "create", "start", "configure", "verify", "stop", "remove", "suspend", "resume", "save", "restore"
+    ]
     ref: str
     because: str
     after: list[str]

@@ -88,6 +88,8 @@ def _volume(
 def _alive(observed: Observed, name: str, said: Told, *, age: float) -> Told:
     """What is said of a volume, unless nobody can know: the container that brings it is dead, or the keeper silent."""
     container = observed.nodes.get(name)
+    if container is not None and container.state == "paused":
+        return {**said, "phase": "unknown", "layer": "mount", "message": "it stands still", "hint": "labctl resume"}
     if container is None or container.state != "running":
         status = container.status if container is not None else "missing"
         return {**said, "phase": "failed", "layer": "mount", "message": f"what mounts it does not run ({status})",

@@ -44,6 +44,10 @@ class Verb(StrEnum):
     VERIFY = "verify"
     STOP = "stop"
     REMOVE = "remove"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    SAVE = "save"
+    RESTORE = "restore"
 
 
 # ---------------------------------------------------------------- desired

@@ -85,6 +85,9 @@ class Provider(Protocol):
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """Start a node, or continue a paused one."""
 
+    def pause(self, node: ObservedNode) -> None:
+        """Hold a running node still, with all that it has in memory; `start` continues it. A paused one is fine."""
+
     def adjust(self, node: DesiredNode) -> None:
         """Give the running node the processors and memory that it shall have, where it has a limit already."""
 

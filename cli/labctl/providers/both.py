@@ -96,6 +96,10 @@ class Both:
         """See `Provider.start`."""
         self.of(node.provider).start(node)
 
+    def pause(self, node: ObservedNode) -> None:
+        """See `Provider.pause`."""
+        self.of(node.provider).pause(node)
+
     def adjust(self, node: DesiredNode) -> None:
         """See `Provider.adjust`."""
         self.of(node.provider).adjust(node)

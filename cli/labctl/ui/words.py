@@ -17,6 +17,10 @@ _DOING: Mapping[str, str] = MappingProxyType(
         "verify": "waiting for",
         "stop": "stopping",
         "remove": "removing",
+        "suspend": "suspending",
+        "resume": "resuming",
+        "save": "saving",
+        "restore": "restoring",
     }
 )
 _DONE: Mapping[str, str] = MappingProxyType(
@@ -28,6 +32,10 @@ _DONE: Mapping[str, str] = MappingProxyType(
         "verify": "ready",
         "stop": "stopped",
         "remove": "removed",
+        "suspend": "suspended",
+        "resume": "resumed",
+        "save": "saved",
+        "restore": "restored",
     }
 )
 _UNSAFE = re.compile(

@@ -69,6 +69,16 @@ def start(engine: Engine, node: DesiredNode | ObservedNode) -> None:
             engine.unpause(reference)
 
 
+def pause(engine: Engine, node: ObservedNode) -> None:
+    """Freeze all processes of the container; one that is paused is fine."""
+    with translated(f"suspend node {node.name}"):
+        try:
+            engine.pause(node.id)
+        except APIError as error:
+            if "already paused" not in str(error.explanation):
+                raise
+
+
 def adjust(engine: Engine, node: DesiredNode) -> None:
     """Change the limits of the running container to those of the node; one without a limit is left alone."""
     limits: dict[str, int] = {}

@@ -159,6 +159,12 @@ class Docker:
 
         nodes.start(self.engine, node)
 
+    def pause(self, node: ObservedNode) -> None:
+        """See `Provider.pause`."""
+        from labctl.providers.docker import nodes
+
+        nodes.pause(self.engine, node)
+
     def adjust(self, node: DesiredNode) -> None:
         """See `Provider.adjust`."""
         from labctl.providers.docker import nodes

@@ -30,7 +30,7 @@ from labctl.plan.model import (
     Wanted,
 )
 from labctl.providers.base import Line
-from labctl.providers.vagrant import acceleration, boxes, health, journal, libvirt, machines, networks, observe
+from labctl.providers.vagrant import acceleration, boxes, clock, health, journal, libvirt, machines, networks, observe
 from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.together import Together
 from labctl.providers.vagrant.vagrantfile import Settings
@@ -182,6 +182,8 @@ class Vagrant:
                     raise
         elif known == "paused":
             libvirt.virsh("resume", domain)
+            machines.wait(node.name, domain, place.console(node.name), lambda: self._answers(node), None)
+            clock.set_to_the_hosts(self.shell(node))
         elif known != "running":
             self._forget_connection(domain)
             libvirt.virsh("start", domain)
@@ -229,12 +231,19 @@ class Vagrant:
         except OSError:
             return False
 
+    def pause(self, node: ObservedNode) -> None:
+        """See `Provider.pause`. Its clock stands still meanwhile, and is set when it goes on."""
+        if machines.state(_domain(node)) != "paused":
+            libvirt.virsh("suspend", _domain(node))
+
     def adjust(self, node: DesiredNode) -> None:
         """See `Provider.adjust`: processors and memory of a machine change when it is made anew; its labels do here."""
         machines.label(node)
 
     def stop(self, node: ObservedNode, *, timeout: float) -> None:
         """See `Provider.stop`."""
+        if machines.state(_domain(node)) == "paused":
+            libvirt.virsh("resume", _domain(node))
         shell = self.shell(node)
         machines.shut_down(
             _domain(node),
