@@ -37,6 +37,19 @@ def test_a_released_node_is_clean(lab: Rig, tmp_path: Path) -> None:
     assert lab.sh("one", "sha256sum < /var/lib/pg/unsynced") == wrote
 
 
+def test_a_new_run_of_the_storage_container_ends_a_release(lab: Rig) -> None:
+    """An `up` that was killed may leave a storage container that the next one makes anew under a node that stays."""
+    program = "#!/bin/sh\nmountpoint -q /var/lib/pg && echo started >> /run/returns\nexec sleep 1000\n"
+    lab.put("one", {"/etc/lab/services/back": program}, mode=0o755)
+    lab.sh("one", ". /usr/lib/lab/services; add_service back; wait_supervised back")
+    until(lambda: lab.sh("one", "cat /run/returns", check=False).count("started") == 1, 10, "the service runs")
+    lab.sh("_keeper", "keeper release one")
+    assert "/var/lib/pg" not in mounts(lab.pid("one"))
+    docker("start", lab.name("_storage-one"))
+    lab.healthy("one")
+    until(lambda: lab.sh("one", "cat /run/returns").count("started") == 2, 10, "its services go on")
+
+
 def test_a_node_is_released_though_its_server_is_gone(lab: Rig) -> None:
     lab.sh("one", "echo written > /var/lib/pg/early; sync")
     lab.sh("nas", "pkill -9 tgtd; pkill -9 ganesha")

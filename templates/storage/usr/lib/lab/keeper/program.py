@@ -66,11 +66,10 @@ class Keeper:
         known_nodes = {}
         for name, each in nodes.items():
             container = self._containers.get(each["container"])
-            gone = container is not None and is_released(released, name, container.started)
+            storage = self._containers.get(each.get("storage", ""))
+            gone = container is not None and is_released(released, name, container, storage)
             keeper = self._nodes.setdefault(name, Node(name))
-            known_nodes[name] = keeper.look(
-                each, container, self._containers.get(each.get("storage", "")), released=gone
-            )
+            known_nodes[name] = keeper.look(each, container, storage, released=gone)
         self._nodes = {name: node for name, node in self._nodes.items() if name in nodes}
         return {"time": time.time(), "nodes": known_nodes, "disks": known_disks}
 

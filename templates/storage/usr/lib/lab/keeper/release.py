@@ -9,19 +9,21 @@ from functools import partial
 from typing import Any
 
 from keeper import engine, inside, paths
+from keeper.engine import Container
 
 _STOP = 8
 
 
 def release(names: list[str]) -> list[str]:
-    """Release nodes until they are started again; returns what could not be written, a sentence each."""
+    """Release nodes until they or their storage containers are started again; returns what could not be written."""
     with paths.alone():
         wanted = paths.read(paths.CONFIGURATION).get("nodes", {})
         released = paths.read(paths.RELEASED)
         for name in names:
             node = engine.inspect(wanted[name]["container"]) if name in wanted else None
             if node is not None:
-                released[name] = node.started
+                storage = wanted[name].get("storage") and engine.inspect(wanted[name]["storage"])
+                released[name] = [node.started, storage.started if storage else ""]
         paths.write(paths.RELEASED, released)
         problems: list[str] = []
         for name in names:
@@ -37,6 +39,8 @@ def _release(name: str, wanted: dict[str, Any]) -> list[str]:
         standing = inside.mounts(node.pid)
         mine = [mount for mount in wanted["mounts"] if mount["target"] in standing]
         if mine:
+            # They go on when the mounts are back, should the node not be stopped after all.
+            paths.write(paths.INTERRUPTED, paths.read(paths.INTERRUPTED) | {name: node.started})
             inside.services(node.pid, "force-stop")
         storage = engine.inspect(wanted["storage"])
 
@@ -60,6 +64,7 @@ def _release(name: str, wanted: dict[str, Any]) -> list[str]:
     return problems
 
 
-def is_released(released: dict[str, str], name: str, started: str) -> bool:
-    """Whether that run of the node was released."""
-    return released.get(name) == started
+def is_released(released: dict[str, list[str]], name: str, node: Container, storage: Container | None) -> bool:
+    """Whether the node was released in this run of its own and of its storage container: a new one ends that."""
+    known = released.get(name)
+    return known is not None and known[0] == node.started and (storage is None or known[1] == storage.started)
