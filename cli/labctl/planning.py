@@ -281,8 +281,6 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
     }
     apart = sorted(v for v in served if lab.nodes[lab.volumes[v].server or ""].provider == "vagrant")
     reasons = []
-    if machines and any(node.provider == "docker" for node in lab.nodes.values()):
-        reasons.append(f"containers and virtual machines ({', '.join(machines)}) in one lab")
     for name in machines:
         reasons += [f"{what} of virtual machines ({name})" for what in _unbuilt(lab.nodes[name])]
     if apart:

@@ -18,6 +18,7 @@ from labctl.plan.model import (
     DISK,
     GATEWAY,
     KEEPER,
+    MANAGEMENT,
     STORAGE,
     BakedImage,
     BaseImage,
@@ -52,7 +53,6 @@ def text_of(case: Path, given: dict[str, Any]) -> str:
     makings = {
         name: Making(BakedImage(node.image)) if node.image else Making(_baked(node.box or "", node.packages))
         for name, node in lab.nodes.items()
-        if node.provider == "docker"
     }
     if any(node.desktop for node in lab.nodes.values()):
         makings[GATEWAY] = Making(_baked("debian-13", ("gateway",)))
@@ -80,7 +80,13 @@ def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observ
     nodes = {name: _node(name, dict(each), wanted) for name, each in given.get("nodes", {}).items()}
     networks = {
         name: ObservedNetwork(
-            name, f"id-{name}", f"labctl-{lab}-{name}", IPv4Network(each["subnet"]), each.get("internal", False)
+            name,
+            f"id-{name}",
+            f"labctl-{lab}-{name}",
+            IPv4Network(each["subnet"]),
+            each.get("internal", name == MANAGEMENT),
+            each.get("provider", "docker"),
+            each.get("whole", True),
         )
         for name, each in given.get("networks", {}).items()
     }

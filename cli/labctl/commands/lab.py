@@ -108,7 +108,8 @@ def plan(
     for notice in loaded.notices:
         typer.echo(f"note: {notice}", err=True)
     directory = LabDirectory(home(), loaded.lab.name)
-    planned = planning.plan(loaded.lab, api.provider(), directory, nodes or ())
+    provider = api.provider(node.provider for node in loaded.lab.nodes.values())
+    planned = planning.plan(loaded.lab, provider, directory, nodes or ())
     show(plan_document(planned.plan), output, table=lambda: print_plan(planned.plan))
     if exit_code and planned.plan:
         raise typer.Exit(int(ExitCode.CHANGES))

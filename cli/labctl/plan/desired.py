@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from labctl.model.lab import Lab, Network, Node, Port, ProviderName
-from labctl.plan import allocate, digests, processes
+from labctl.plan import allocate, digests, mixed, processes
 from labctl.plan.model import (
     DISK,
     GATEWAY,
@@ -94,16 +94,16 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
         wanted[name] = _node(lab, node, making, addresses, subnets, ports[name], chosen, volumes, added)
     if PORTS in wanted:
         wanted[PORTS] = processes.with_ports(wanted)
-    joined = {network for node in nodes.values() for network in node.interfaces} | {MANAGEMENT}
-    engines = {network for node in nodes.values() if node.provider == "docker" for network in node.interfaces}
+    owners = {**mixed.owners(nodes.values(), observed), MANAGEMENT: "vagrant"}
+    networks = {
+        name: _network(lab.name, network, subnets[name], owners[name])
+        for name, network in lab.networks.items()
+        if name in owners
+    }
     return Desired(
         lab=lab.name,
         directory=str(lab.directory),
-        networks={
-            name: _network(lab.name, network, subnets[name], "docker" if name in engines else "vagrant")
-            for name, network in lab.networks.items()
-            if name in joined
-        },
+        networks=mixed.joined(networks, nodes.values(), addresses),
         volumes=volumes,
         images={making.image.tag: making.image for making in makings.values()},
         nodes=wanted,
@@ -141,7 +141,8 @@ def proxy_environment(desired: Desired, proxies: Mapping[str, str]) -> dict[str,
     """The proxy variables of a node in both spellings; what is in the lab is reached without the proxy."""
     if not proxies:
         return {}
-    inside = [*desired.nodes, f".{desired.lab}.internal", *(str(each.subnet) for each in desired.networks.values())]
+    subnets = dict.fromkeys(str(each.subnet) for each in desired.networks.values())
+    inside = [*desired.nodes, f".{desired.lab}.internal", *subnets]
     known = [proxies["no_proxy"]] if proxies.get("no_proxy") else ["localhost", "127.0.0.1"]
     values = {**proxies, "no_proxy": ",".join([*known, *inside])}
     return {spelling: value for name, value in values.items() for spelling in (name, name.upper())}

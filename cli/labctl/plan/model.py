@@ -20,6 +20,9 @@ PORTS = "_ports"
 MANAGEMENT = "_machines"
 """The network over which Vagrant finds the virtual machines of a lab; nothing of the lab itself goes over it."""
 
+JOINT = f"{MANAGEMENT}-"
+"""Name prefix of what libvirt knows an engine's network as, so that machines can be on it."""
+
 KEEPER, STORAGE, DISK = "_keeper", "_storage-", "_disk-"
 """Names of the containers that bring shared storage to the nodes: one keeper; one storage container for each node with
 mounts and one disk container for each raw disk, with the node's or volume's name behind the prefix."""
@@ -126,6 +129,8 @@ class DesiredNetwork:
     """The subnet was taken from the pool, so another may be taken when it clashes."""
     provider: ProviderName = "docker"
     """Who owns it: an engine whose containers are on it, with or without machines beside them, else libvirt."""
+    spare: IPv4Network | None = None
+    """Where the engine may take addresses for containers that are not the lab's; anywhere when None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +273,8 @@ class ObservedNetwork:
     subnet: IPv4Network
     internal: bool
     provider: str = "docker"
+    whole: bool = True
+    """False when it does not run, or something that was made with it is gone: making it again completes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from labctl.plan import digests
 from labctl.plan.model import (
     DISK,
     GATEWAY,
+    JOINT,
     KEEPER,
     MANAGEMENT,
     PORTS,
@@ -31,6 +32,8 @@ from labctl.plan.model import (
     Target,
     Verb,
 )
+
+CHANGED = "its subnet or kind changed"
 
 
 def node_ref(name: str) -> str:
@@ -54,9 +57,7 @@ def plan_up(desired: Desired, observed: Observed, *, keep_others: bool = False) 
     if not keep_others:
         draft.drop_nodes()
     for network in desired.networks.values():
-        if network.name not in observed.networks or network.name in draft.stale:
-            why = "its subnet or kind changed" if network.name in draft.stale else "not there"
-            draft.add(Verb.CREATE, f"network/{network.name}", why, network, [f"{Verb.REMOVE} network/{network.name}"])
+        draft.network(network)
     for volume in desired.volumes.values():
         if volume.name not in observed.volumes:
             draft.add(Verb.CREATE, f"volume/{volume.name}", "not there", volume)
@@ -169,7 +170,19 @@ class _Draft:
         self.steps[step.id] = step
         return step.id
 
-    # ------------------------------------------------------------ what goes
+    # ------------------------------------------------------------ networks
+
+    def network(self, wanted: DesiredNetwork) -> None:
+        """Make it, or complete it where something of it is gone; a joint after the network that it leads to."""
+        known = self.observed.networks.get(wanted.name)
+        whole = known is not None and known.whole
+        if whole and wanted.name not in self.stale:
+            return
+        why = CHANGED if wanted.name in self.stale else "not there" if known is None else "not whole"
+        needs = [f"{Verb.REMOVE} network/{wanted.name}"]
+        if wanted.name.startswith(JOINT):
+            needs.append(f"{Verb.CREATE} network/{wanted.name.removeprefix(JOINT)}")
+        self.add(Verb.CREATE, f"network/{wanted.name}", why, wanted, needs)
 
     def drop_networks(self) -> None:
         for known in self.observed.networks.values():
@@ -178,13 +191,13 @@ class _Draft:
                 self.stale.add(known.name)
         for name in sorted(self.stale):
             known = self.observed.networks[name]
-            users = [node for node in self.observed.nodes.values() if name in node.addresses]
+            users = [node for node in self.observed.nodes.values() if name.removeprefix(JOINT) in node.addresses]
             for node in users:
                 self._remove(node, f"network {name} is made anew")
             self.add(
                 Verb.REMOVE,
                 f"network/{name}",
-                "its subnet or kind changed",
+                CHANGED,
                 known,
                 [f"{Verb.REMOVE} {node_ref(node.name)}" for node in users],
             )
@@ -198,6 +211,8 @@ class _Draft:
                 users = [node for node in self.observed.nodes.values() if network.name in node.addresses]
                 for node in users:
                     self._remove(node, f"network {network.name} goes")
+                if network.name.startswith(MANAGEMENT):  # needed by none that stays, and not before these are gone
+                    users = [node for node in self.observed.nodes.values() if node.provider == "vagrant"]
                 self.add(
                     Verb.REMOVE,
                     f"network/{network.name}",
@@ -234,7 +249,7 @@ class _Draft:
     def _make(self, wanted: DesiredNode, because: str) -> None:
         ref = node_ref(wanted.name)
         needs = [self._image(wanted)] if wanted.image not in self.observed.images else []
-        needs += [f"{Verb.CREATE} network/{name}" for name in (*wanted.addresses, MANAGEMENT)]
+        needs += self._networks(wanted)
         needs += [f"{Verb.CREATE} volume/{name}" for name in wanted.volumes]
         needs.append(f"{Verb.REMOVE} {ref}")
         if wanted.name.startswith(STORAGE):
@@ -248,7 +263,8 @@ class _Draft:
         started = None
         if known.state != "running" and not _finished(wanted.node, known):
             because = "paused" if known.state == "paused" else f"stopped ({known.status or known.state})"
-            started = self.add(Verb.START, ref, because, wanted, self._dependencies(wanted))
+            needs = [*self._networks(wanted), *self._dependencies(wanted)]
+            started = self.add(Verb.START, ref, because, wanted, needs)
         if known.content != wanted.content:
             parts = digests.changed(known.content, wanted.content)
             because = f"changed: {', '.join(parts)}" if parts else "not known to be finished"
@@ -267,6 +283,11 @@ class _Draft:
         if wanted.role in STORING:
             return  # the nodes that they mount into are what is verified
         self.add(Verb.VERIFY, ref, because if not started else "just started", wanted, last)
+
+    def _networks(self, wanted: DesiredNode) -> list[str]:
+        """The steps that make the networks of a node, whoever needs which."""
+        names = [*wanted.addresses, MANAGEMENT, *(JOINT + name for name in wanted.addresses)]
+        return [f"{Verb.CREATE} network/{name}" for name in names]
 
     def _image(self, wanted: DesiredNode) -> str:
         image = self.desired.images[wanted.image]
@@ -356,7 +377,9 @@ def restrict(desired: Desired, names: Collection[str]) -> Desired:
         keep.add(PORTS)
     nodes = {name: node for name, node in desired.nodes.items() if name in keep}
     networks = {network for node in nodes.values() for network in node.addresses}
-    networks |= {MANAGEMENT for node in nodes.values() if node.provider == "vagrant"}
+    for node in nodes.values():
+        if node.provider == "vagrant":
+            networks |= {MANAGEMENT, *(JOINT + name for name in node.addresses)}
     volumes = {volume for node in nodes.values() for volume in node.volumes}
     return replace(
         desired,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from labctl.errors import HostError
+from labctl.errors import ConflictError, HostError
 from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
 from labctl.providers.base import Line, Provider, Shell
 from labctl.providers.session import Access
@@ -89,8 +89,24 @@ class Both:
         identity: Mapping[str, str] | None = None,
         on_line: Line | None = None,
     ) -> None:
-        """See `Provider.create`."""
+        """See `Provider.create`. An engine's network has machines on it of which the engine knows nothing."""
+        if isinstance(target, DesiredNode) and target.provider == "vagrant":
+            self._refuse_taken(target, desired)
         self.of(target.provider).create(target, desired, seed=seed, identity=identity, on_line=on_line)
+
+    def _refuse_taken(self, node: DesiredNode, desired: Desired) -> None:
+        for name, address in node.addresses.items():
+            if desired.networks[name].provider == "docker":
+                holder = self._docker.tenants(node.networks[name]).get(address)
+                if holder is not None:
+                    raise ConflictError(
+                        f"address {address} of {node.name} is that of another container on network {name}",
+                        taken="address",
+                        retry=False,
+                        details=[f"container {holder}"],
+                        hint=f"docker network disconnect {node.networks[name]} {holder}",
+                        code="LAB-NET-006",
+                    )
 
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """See `Provider.start`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -21,6 +21,24 @@ def routes(table: Path = Path("/proc/net/route")) -> frozenset[IPv4Network]:
         if network.prefixlen:
             found.add(network)
     return frozenset(found)
+
+
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+"""Where this host says whom it asks for names; the second one when the first names the host itself."""
+
+
+def resolvers(files: Iterable[Path] = RESOLVERS) -> tuple[str, ...]:
+    """Addresses (IPv4) of those whom this host asks for names and whom others can ask too; at most three."""
+    for file in files:
+        try:
+            lines = [line.split() for line in file.read_text().splitlines()]
+        except OSError:
+            continue
+        named = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+        found = [each for each in named if ":" not in each and not each.startswith("127.")]
+        if found:
+            return tuple(found[:3])
+    return ()
 
 
 def listening(directory: Path = Path("/proc/net")) -> frozenset[tuple[int, str]]:

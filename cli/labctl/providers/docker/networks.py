@@ -30,7 +30,7 @@ def create(engine: Engine, network: DesiredNetwork, desired: Desired) -> None:
                 check_duplicate=True,
                 labels=wanted,
                 options={"com.docker.network.bridge.name": network.bridge},
-                ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet), gateway=str(network.gateway))]),
+                ipam=IPAMConfig(pool_configs=[_pool(network)]),
             )
         except APIError as error:
             known = _named(engine, network.engine_name)
@@ -45,6 +45,11 @@ def create(engine: Engine, network: DesiredNetwork, desired: Desired) -> None:
                     hint="labctl up plans again with it",
                     code="LAB-NET-007",
                 ) from error
+
+
+def _pool(network: DesiredNetwork) -> IPAMPool:
+    spare = str(network.spare) if network.spare is not None else None
+    return IPAMPool(subnet=str(network.subnet), gateway=str(network.gateway), iprange=spare)
 
 
 def remove(engine: Engine, network: DesiredNetwork | ObservedNetwork, lab: str | None = None) -> None:

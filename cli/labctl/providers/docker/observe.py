@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Literal, cast
 
 from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, ObservedVolume, Role, State
@@ -52,6 +52,13 @@ def labs(reader: Reader, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
         reading.volumes(**found),
     )
     return summarise(containers, networks, volumes["Volumes"] or [])
+
+
+def tenants(reader: Reader, network: str) -> dict[IPv4Address, str]:
+    """Which container has which address of the network, whoever made it; none where there is no such network."""
+    (found,) = reader.ask(f"look at network {network}", reading.network(network))
+    there = ((found or {}).get("Containers") or {}).values()
+    return {IPv4Interface(each["IPv4Address"]).ip: str(each["Name"]) for each in there if each.get("IPv4Address")}
 
 
 def assemble(

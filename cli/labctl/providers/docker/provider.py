@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,10 @@ class Docker:
     def labs(self, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
         """All labs of the engine, by name."""
         return observe.labs(self.reader, sizes=sizes)
+
+    def tenants(self, network: str) -> Mapping[IPv4Address, str]:
+        """Which container has which address of the network of that name; see `observe.tenants`."""
+        return observe.tenants(self.reader, network)
 
     def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
         """See `Provider.give_lease`."""

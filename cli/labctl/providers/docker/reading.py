@@ -42,6 +42,11 @@ def networks(**filters: Sequence[str]) -> Question:
     return Question("/networks", {"filters": json.dumps(filters)})
 
 
+def network(name: str) -> Question:
+    """All about one network, with the containers that are on it now."""
+    return Question(f"/networks/{quote(name)}")
+
+
 def volumes(**filters: Sequence[str]) -> Question:
     """All volumes: the answer has them under ``Volumes``, which may be null."""
     return Question("/volumes", {"filters": json.dumps(filters)})

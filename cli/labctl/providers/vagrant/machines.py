@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from labctl.errors import DeadlineError, LabctlError
-from labctl.plan.model import Desired, DesiredNode, MachineBox
-from labctl.providers import labels
-from labctl.providers.vagrant import boxes, libvirt
+from labctl.plan.model import JOINT, Desired, DesiredNetwork, DesiredNode, MachineBox
+from labctl.providers import hosttables, labels
+from labctl.providers.vagrant import boxes, libvirt, taps
 from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.vagrantfile import Interface, Machine
 
@@ -43,11 +43,11 @@ def machine(node: DesiredNode, desired: Desired, identity: Mapping[str, str], ca
     outside = next((name for name in node.addresses if not desired.networks[name].internal), None)
     interfaces = tuple(
         Interface(
-            network=desired.networks[name].engine_name,
+            network=desired.networks[JOINT + name if JOINT + name in desired.networks else name].engine_name,
             address=str(address),
             prefix=desired.networks[name].subnet.prefixlen,
             mac="525400" + _digest(desired.lab, node.name, name)[:6],
-            tap="lv" + _digest(desired.lab, node.name, name)[:11],
+            tap=taps.name(desired.lab, node.name, name),
             gateway=str(desired.networks[name].gateway) if name == outside else "",
         )
         for name, address in node.addresses.items()
@@ -62,8 +62,13 @@ def machine(node: DesiredNode, desired: Desired, identity: Mapping[str, str], ca
         labels=_labels(node, desired),
         key=_key(identity.get("LAB_KEY", "")),
         interfaces=interfaces,
-        dns=(str(desired.networks[outside].gateway),) if outside else (),
+        dns=_resolvers(desired.networks[outside]) if outside else (),
     )
+
+
+def _resolvers(outside: DesiredNetwork) -> tuple[str, ...]:
+    """Who answers questions about names beyond the lab: libvirt on its own networks, on others whom the host asks."""
+    return (str(outside.gateway),) if outside.provider == "vagrant" else hosttables.resolvers()
 
 
 def is_here(box: MachineBox | str, home: Path) -> bool:

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import os
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import cast
 
-from labctl.plan.model import Observed, ObservedLab, ObservedNetwork, ObservedNode, State
+from labctl.errors import LabctlError
+from labctl.plan.model import JOINT, Observed, ObservedLab, ObservedNetwork, ObservedNode, State
 from labctl.providers import hosttables, labels
-from labctl.providers.vagrant import libvirt
+from labctl.providers.vagrant import fences, libvirt, taps
 from labctl.providers.vagrant.machines import HEALTH
+from labctl.providers.vagrant.networks import SUBNET, read
 from labctl.providers.vagrant.place import Kept
 
 Labels = Mapping[str, str]
+
+_NOTHING: Labels = MappingProxyType({})
 
 
 def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observed:
     """All of one lab. `kept` is what its directory knows of the machines, `images` those that are on this host."""
     networks = libvirt.networks("")
-    own = {each.name: each for each in networks if _of(_read(each.labels), name)}
-    found = {}
-    directories = set()
-    for each in own.values():
-        given = _read(each.labels)
-        directories.add(given.get(labels.DIRECTORY, ""))
-        found[given[labels.NAME]] = ObservedNetwork(
-            name=given[labels.NAME],
-            id=each.uuid,
-            engine_name=each.name,
-            subnet=_subnet(each),
-            internal=not each.forward,
-            provider="vagrant",
-        )
-    nodes = {}
-    for domain in libvirt.domains(f"labctl-{name}-"):
-        given = _read(domain.description)
-        if _of(given, name):
-            directories.add(given.get(labels.DIRECTORY, ""))
-            running = {network for network, made in found.items() if own[made.engine_name].active}
-            nodes[given[labels.NAME]] = _node(domain, given, kept.get(given[labels.NAME]), running)
-    others = {_subnet(each) for each in networks if each.name not in own and each.address}
+    own = {each.name: given for each in networks if _of(given := read(each.labels), name)}
+    domains = [
+        (domain, given) for domain in libvirt.domains(f"labctl-{name}-") if _of(given := read(domain.description), name)
+    ]
+    apart = _fenced(f"labctl-{name}-") if own else frozenset()
+    found = {
+        given[labels.NAME]: _network(each, given, apart, domains)
+        for each in networks
+        if (given := own.get(each.name, _NOTHING))
+    }
+    there = {network.removeprefix(JOINT) for network in found}
+    nodes = {given[labels.NAME]: _node(domain, given, kept.get(given[labels.NAME]), there) for domain, given in domains}
+    labelled = [*own.values(), *(given for _, given in domains)]
+    others = {_subnet(each, _NOTHING) for each in networks if each.name not in own and each.address}
     mine = {each.subnet for each in found.values()}
     return Observed(
         lab=name,
@@ -50,7 +46,7 @@ def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observe
         images=frozenset(images),
         taken_subnets=tuple(sorted(others | {route for route in hosttables.routes() if route not in mine})),
         taken_ports=hosttables.listening(),
-        directories=frozenset(each for each in directories if each),
+        directories=frozenset(given[labels.DIRECTORY] for given in labelled if given.get(labels.DIRECTORY)),
     )
 
 
@@ -59,12 +55,12 @@ def labs() -> tuple[ObservedLab, ...]:
     nodes: dict[str, list[tuple[libvirt.Domain, Labels]]] = {}
     networks: dict[str, list[Labels]] = {}
     for domain in libvirt.domains("labctl-"):
-        given = _read(domain.description)
+        given = read(domain.description)
         if labels.LAB in given:
             nodes.setdefault(given[labels.LAB], []).append((domain, given))
     for network in libvirt.networks("labctl-"):
-        given = _read(network.labels)
-        if labels.LAB in given:
+        given = read(network.labels)
+        if labels.LAB in given and labels.NAME in given:
             networks.setdefault(given[labels.LAB], []).append(given)
     return tuple(
         ObservedLab(
@@ -76,7 +72,7 @@ def labs() -> tuple[ObservedLab, ...]:
             ),
             nodes=len(nodes.get(name, ())),
             running=sum(domain.state == "running" for domain, _ in nodes.get(name, ())),
-            networks=len(networks.get(name, ())),
+            networks=sum(not given[labels.NAME].startswith(JOINT) for given in networks.get(name, ())),
             created=min((float(given.get("labctl.created", 0)) for _, given in nodes.get(name, ())), default=0.0),
             providers=frozenset({"vagrant"}),
             owner=next((o for _, given in nodes.get(name, ()) if (o := given.get(labels.OWNER))), ""),
@@ -93,7 +89,7 @@ def _node(domain: libvirt.Domain, given: Labels, kept: Kept | None, networks: Co
         id=domain.uuid,
         state=cast(State, domain.state),
         image=given.get("labctl.image-tag", ""),
-        # A machine whose network is gone has lost its shape: it can only be made anew.
+        # A machine whose network libvirt no longer knows has lost its shape: it can only be made anew.
         shape=given.get("labctl.shape", "") if whole else "",
         content=given.get("labctl.content", ""),
         addresses=addresses,
@@ -109,19 +105,41 @@ def _node(domain: libvirt.Domain, given: Labels, kept: Kept | None, networks: Co
     )
 
 
-def _read(text: str) -> Labels:
-    with suppress(ValueError):
-        read = json.loads(text)
-        if isinstance(read, dict):
-            return read
-    return {}
-
-
 def _of(given: Labels, lab: str) -> bool:
     return given.get(labels.LAB) == lab and labels.NAME in given
 
 
-def _subnet(network: libvirt.Network) -> IPv4Network:
+def _network(
+    network: libvirt.Network,
+    given: Labels,
+    apart: Collection[str] | None,
+    domains: Iterable[tuple[libvirt.Domain, Labels]],
+) -> ObservedNetwork:
+    name = given[labels.NAME]
+    lab, joined = given[labels.LAB], name.removeprefix(JOINT)
+    on_it = (of[labels.NAME] for _, of in domains if joined in labels.addresses(of))
+    return ObservedNetwork(
+        name=name,
+        id=network.uuid,
+        engine_name=network.name,
+        subnet=_subnet(network, given),
+        internal=not network.forward,
+        provider="vagrant",
+        whole=network.active
+        and (apart is None or network.name in apart)
+        and not any(taps.astray(taps.name(lab, node, joined), network.bridge) for node in on_it),
+    )
+
+
+def _fenced(prefix: str) -> frozenset[str] | None:
+    """The networks that are kept apart; None where that cannot be seen."""
+    try:
+        return fences.standing(prefix) if os.geteuid() == 0 else None
+    except LabctlError:
+        return None
+
+
+def _subnet(network: libvirt.Network, given: Labels) -> IPv4Network:
     if not network.address:
-        return IPv4Network("0.0.0.0/32")
+        return IPv4Network(given.get(SUBNET, "0.0.0.0/32"))
     return IPv4Network((IPv4Address(network.address), network.prefix), strict=False)
