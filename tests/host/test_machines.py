@@ -17,7 +17,7 @@ from labctl.probe.user import InvokingUser
 from labctl.providers.vagrant import acceleration
 from tests.host.made_up import made_up_host
 
-PROGRAMS = ["libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "iptables"]
+PROGRAMS = ["libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "iptables", "nft"]
 SOCKET = {"/run/libvirt/libvirt-sock": ""}
 POOL = "Name: default\nState:  running\nAvailable: {free}\n"
 

@@ -15,8 +15,9 @@ _PROGRAMS = {
     "qemu-img": "qemu-utils",
     "dnsmasq": "dnsmasq-base",
     "iptables": "iptables",
+    "nft": "nftables",
 }
-"""What libvirt and Vagrant call for machines and their networks, and Debian's package of each."""
+"""What libvirt, Vagrant and labctl call for machines and their networks, and Debian's package of each."""
 
 _ROOM, _ENOUGH = 1 << 30, 5 << 30
 """Bytes without which no machine is made, and with which a small lab is."""

@@ -8,6 +8,7 @@ dropped, whoever lets it through; with its network it is gone whole.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,14 @@ from pathlib import Path
 from labctl.errors import DeadlineError, HostError, LabctlError
 
 TIMEOUT = 20.0
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+"""An ordinary user's own path may lead past it."""
+
+
+def require() -> None:
+    """Raise `HostError` when there is no packet filter to ask."""
+    if shutil.which("nft", path=_PATH) is None:
+        raise HostError("nftables is not installed", hint="labctl doctor --fix", code="LAB-VM-001")
 
 
 def put(name: str, bridge: str, *, lab: str, shut: bool, outward: Collection[str] = ()) -> None:
@@ -75,7 +84,8 @@ def outward(routes: Path = Path("/proc/net/route"), devices: Path = Path("/sys/c
 
 def _nft(text: str) -> str:
     # An ordinary user may have machines made by libvirt, and no rules made by anybody.
-    words = ["nft", "-f", "-"] if os.geteuid() == 0 else ["sudo", "-n", "nft", "-f", "-"]
+    nft = shutil.which("nft", path=_PATH) or "nft"
+    words = [*(["sudo", "-n"] if os.geteuid() != 0 else []), nft, "-f", "-"]
     try:
         done = subprocess.run(
             words, input=text, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False

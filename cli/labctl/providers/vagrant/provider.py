@@ -30,7 +30,18 @@ from labctl.plan.model import (
     Wanted,
 )
 from labctl.providers.base import Line
-from labctl.providers.vagrant import acceleration, boxes, clock, health, journal, libvirt, machines, networks, observe
+from labctl.providers.vagrant import (
+    acceleration,
+    boxes,
+    clock,
+    fences,
+    health,
+    journal,
+    libvirt,
+    machines,
+    networks,
+    observe,
+)
 from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.together import Together
 from labctl.providers.vagrant.vagrantfile import Settings
@@ -101,6 +112,7 @@ class Vagrant:
         for program, package in (("vagrant", "vagrant"), (acceleration.EMULATOR, "qemu-system-x86")):
             if shutil.which(program) is None:
                 raise HostError(f"{package} is not installed", hint="labctl doctor --fix", code="LAB-VM-001")
+        fences.require()
 
     def prepare(self) -> None:
         """See `Provider.prepare`."""
