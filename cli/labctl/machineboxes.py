@@ -14,6 +14,7 @@ from labctl.errors import ConflictError, LabctlError, NotFoundError, UsageError
 from labctl.lab import LabDirectory, cache, home, known_labs
 
 if TYPE_CHECKING:
+    from labctl.providers.vagrant.serve import Offer
     from labctl.providers.vagrant.stock import StockBox
 
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
@@ -116,7 +117,7 @@ def add(source: str, sha256: str, name: str | None) -> shelf.OwnBox | str:
     if not re.fullmatch(r"[0-9a-f]{64}", wanted):
         raise UsageError("a sha256 has 64 hexadecimal digits", hint="sha256sum FILE prints it")
     if name is not None:
-        _check(name)
+        check_name(name)
     with fetched(source, wanted, cache()) as file:
         wrong = soundness.faults(file, wanted)
         if wrong:
@@ -140,10 +141,51 @@ def add(source: str, sha256: str, name: str | None) -> shelf.OwnBox | str:
                 hint="labctl box build makes one, labctl box package makes one of a machine",
                 code="LAB-IMG-007",
             )
-        _check(chosen)
+        check_name(chosen)
         own = shelf.OwnBox(chosen, words.system, wanted, words.services)
         keep(own, file)
         return own
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` for what cannot be the name of a box of one's own."""
+    from labctl.source.boxes import boxes
+
+    if not _NAME.match(name):
+        raise UsageError(f"{name} is not a name for a box", hint="lower-case letters, digits and hyphens, at most 40")
+    if name in {each.name for each in boxes()}:
+        raise UsageError(f"{name} is a box that comes with labctl", hint="give it another --name")
+
+
+def offers() -> list[Offer]:
+    """The boxes that can be given to others, with their digests; a plain node's goes by its system's name too."""
+    from labctl.providers.vagrant import boxes, soundness
+    from labctl.providers.vagrant.serve import Offer
+
+    own = {each.tag: each for each in shelf.boxes(home())}
+    given = []
+    for each in found():
+        if each.path is None:
+            continue
+        if each.tag in own:
+            digest = own[each.tag].sha256
+        else:
+            digest = soundness.known_digest(each.path) or boxes.note_digest(each.path)
+        also = (each.box,) if each.tag in own or each.tag == _plain(each.box) else ()
+        given.append(Offer(each.tag.removeprefix("labctl/"), each.tag, each.path, digest, also))
+    return given
+
+
+def _plain(name: str) -> str | None:
+    """The box of a plain node with this operating system."""
+    from labctl import features
+    from labctl.model.lab import Node
+    from labctl.probe.trust import host_trust
+    from labctl.render.machine import bake
+    from labctl.source.boxes import boxes
+
+    box = next((each for each in boxes() if each.name == name and each.machine), None)
+    return bake(box, features.recipe(Node("plain", "plain", box=name)), host_trust()).tag if box is not None else None
 
 
 def keep(own: shelf.OwnBox, file: Path) -> Path:
@@ -162,15 +204,6 @@ def link(own: shelf.OwnBox) -> None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         target.unlink(missing_ok=True)  # one that leads to nothing is there all the same
         target.symlink_to(shelf.file_of(home(), own))
-
-
-def _check(name: str) -> None:
-    from labctl.source.boxes import boxes
-
-    if not _NAME.match(name):
-        raise UsageError(f"{name} is not a name for a box", hint="lower-case letters, digits and hyphens, at most 40")
-    if name in {each.name for each in boxes()}:
-        raise UsageError(f"{name} is a box that comes with labctl", hint="give it another --name")
 
 
 def called(box: StockBox) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -14,6 +15,8 @@ from functools import partial
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,6 +25,7 @@ from labctl.errors import ConflictError, HostError, LabctlError, NotFoundError, 
 from labctl.lab import cache, home
 from labctl.providers.vagrant import boxes, boxfile, libvirt, soundness, stock
 from labctl.providers.vagrant.boxfile import Words
+from labctl.providers.vagrant.serve import Server
 from labctl.recipe import Recipe, Service, Trust
 
 BUILT = Words("debian-13-0123456789ab", "debian-13", ("sshd",), built=True)
@@ -266,3 +270,24 @@ def test_a_lab_file_may_name_a_box_of_ones_own(tmp_path: Path) -> None:
         api.load_lab([str(file)])
     machineboxes.add(str(path), digest(path), "golden")
     assert api.load_lab([str(file)]).nodes["a"].box == "golden"
+
+
+def test_boxes_are_offered_to_vagrant_and_to_labctl(tmp_path: Path) -> None:
+    path = made(tmp_path, OWN)
+    machineboxes.add(str(path), digest(path), None)
+    with Server(machineboxes.offers, "127.0.0.1", 0) as server:
+        server.start()
+        with urlopen(f"{server.address}/mine", timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "application/json"
+            metadata = json.load(answer)
+        (version,) = metadata["versions"]
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version["version"])
+        (provider,) = version["providers"]
+        assert (provider["name"], provider["checksum"]) == ("libvirt", digest(path))
+        with urlopen(provider["url"], timeout=10) as answer:
+            assert answer.read() == path.read_bytes()
+        for wrong in ("/other", "/boxes/../labctl.json", "/boxes/%2e%2e/x", "/boxes/"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"{server.address}{wrong}", timeout=10)
+        with pytest.raises(HostError, match="cannot listen"):
+            Server(machineboxes.offers, "127.0.0.1", int(server.address.rpartition(":")[2]))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labctl.commands.options import Output, OutputFormat, Progress, ProgressMode, Quiet, Verbose, Yes
+from labctl.commands.complete import complete_nodes
+from labctl.commands.options import File, Name, Output, OutputFormat, Progress, ProgressMode, Quiet, Verbose, Yes
 
 if TYPE_CHECKING:
     from labctl.boxes import Removed
@@ -32,6 +33,8 @@ def register(app: typer.Typer) -> None:
         ("build", build),
         ("add", add),
         ("verify", verify),
+        ("package", package),
+        ("serve", serve),
         ("remove", remove),
         ("prune", prune),
     ):
@@ -117,6 +120,46 @@ def verify(
             hint=f"remove what is broken, and it is made again: labctl box remove {' '.join(broken)}",
             code="LAB-IMG-007",
         )
+
+
+def package(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A node that runs.", autocompletion=complete_nodes)],
+    *,
+    called: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call it; LAB-NODE when left out.")
+    ] = None,
+    file: File = None,
+    name: Name = None,
+) -> None:
+    """Make of a running node what others can have: of a virtual machine a box, of a container an image."""
+    from labctl import api, packaging
+
+    lab = api.open_lab(api.find_lab(file, name))
+    found = lab.node(node)
+    made = packaging.package(lab, found, called or f"{lab.name}-{found.name}", lambda line: typer.echo(line, err=True))
+    where = " and `provider: vagrant`" if made.key == "box" else ""
+    typer.echo(f"nodes get it with `{made.key}: {made.name}`{where}", err=True)
+    if made.path:
+        typer.echo(made.path)
+        typer.echo(f"on another host: labctl box add FILE --sha256 {made.sha256}", err=True)
+
+
+def serve(
+    *,
+    port: Annotated[int, typer.Option("--port", help="Where to listen; 0 takes a free port.", max=65535, min=0)] = 0,
+    address: Annotated[
+        str, typer.Option("--address", help="On which address; others than 127.0.0.1 let everybody in who reaches it.")
+    ] = "127.0.0.1",
+) -> None:
+    """Offer the boxes of virtual machines over HTTP, for `vagrant box add` and `labctl box add`, until interrupted."""
+    from labctl import machineboxes
+    from labctl.providers.vagrant.serve import Server
+
+    with Server(machineboxes.offers, address, port) as server:
+        typer.echo(server.address)
+        for line in server.described():
+            typer.echo(line, err=True)
+        server.serve()
 
 
 def remove(names: Boxes, *, yes: Yes = False) -> None:

@@ -108,6 +108,12 @@ class Docker:
         """See `Provider.observe`."""
         return observe.lab(self.reader, lab, images)
 
+    def package(self, node: ObservedNode, name: str) -> None:
+        """Make image `name` of a container."""
+        from labctl.providers.docker.package import package
+
+        package(self.engine, node.id, name, box=node.kind == "box")
+
     def labs(self, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
         """All labs of the engine, by name."""
         return observe.labs(self.reader, sizes=sizes)

@@ -97,9 +97,15 @@ def build(box: MachineBox, cache: Path, proxies: Mapping[str, str], on_line: Lin
 
 def publish(finished: Path, target: Path) -> None:
     """Have a finished file at its place, with its digest beside it."""
-    digest = checksum(finished)
-    digest_of(target).write_text(f"{digest}  {target.name}\n")
+    note_digest(finished, target)
     finished.replace(target)
+
+
+def note_digest(path: Path, target: Path | None = None) -> str:
+    """Write down the sha256 of a file that is, or will be, `target`; returns it."""
+    digest, target = checksum(path), target or path
+    digest_of(target).write_text(f"{digest}  {target.name}\n")
+    return digest
 
 
 def checksum(path: Path) -> str:

@@ -130,10 +130,13 @@ def _let_go(lock: Path) -> bool:
 
 
 def _names(tag: str, unpacked: Path | None) -> set[str]:
-    """What vagrant-libvirt calls the disks of this Vagrant's box: the time of its image is part of the name."""
-    images = unpacked.glob("*/**/box.img") if unpacked is not None else ()
-    head = f"{tag.replace('/', _SLASH)}_vagrant_box_image_0"
-    return {f"{head}_{int(path.stat().st_mtime)}_box.img" for path in images}
+    """What vagrant-libvirt calls the disks of a box: by its version, or where it has none by the time of its image."""
+    head = f"{tag.replace('/', _SLASH)}_vagrant_box_image"
+    found = set()
+    for image in unpacked.glob("*/**/box.img") if unpacked is not None else ():
+        version = image.relative_to(unpacked or image).parts[0]
+        found.add(f"{head}_{f'0_{int(image.stat().st_mtime)}' if version == '0' else version}_box.img")
+    return found
 
 
 def _users(promised: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
