@@ -34,11 +34,11 @@ from labctl.providers.vagrant import (
     acceleration,
     boxes,
     clock,
-    fences,
     health,
     journal,
     libvirt,
     machines,
+    needs,
     networks,
     observe,
 )
@@ -106,13 +106,7 @@ class Vagrant:
 
     def check(self) -> None:
         """Raise `HostError`, naming what is missing, when this host cannot run machines."""
-        import shutil
-
-        libvirt.require()
-        for program, package in (("vagrant", "vagrant"), (acceleration.EMULATOR, "qemu-system-x86")):
-            if shutil.which(program) is None:
-                raise HostError(f"{package} is not installed", hint="labctl doctor --fix", code="LAB-VM-001")
-        fences.require()
+        needs.check()
 
     def prepare(self) -> None:
         """See `Provider.prepare`."""
