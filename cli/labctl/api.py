@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl import shelf
-from labctl.errors import LabctlError, NotFoundError
+from labctl.errors import HostError, LabctlError, NotFoundError
 from labctl.lab import LabDirectory, cache, home, known_labs
 from labctl.plan.model import GATEWAY, KEEPER, DesiredNode, Observed, ObservedLab, ObservedNode
 from labctl.source.discover import NoLabFileError, discover
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from labctl.model.lab import Lab
     from labctl.providers.base import Provider, Shell
     from labctl.source.load import Loaded
+
+
+_LIBVIRT = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+"""Where libvirt listens when it runs."""
 
 
 def here() -> Path:
@@ -48,10 +53,11 @@ def load_lab(files: Sequence[str] | None) -> Lab:
     return load(files).lab
 
 
-def provider(kinds: Iterable[str] = ()) -> Provider:
+def provider(kinds: Iterable[str] = (), *, everywhere: bool = False) -> Provider:
     """The provider that runs the nodes of all labs: containers, and machines where there are any or `kinds` says so.
 
-    Where all is containers nothing of machines is loaded or asked.
+    Where all is containers nothing of machines is loaded or asked; with `everywhere` libvirt is, if it is there, for
+    machines that this user's files know nothing of.
     """
     from labctl.probe.trust import host_trust
     from labctl.probe.user import invoking_user
@@ -60,7 +66,9 @@ def provider(kinds: Iterable[str] = ()) -> Provider:
     wanted = frozenset(kinds)
     trust, user = host_trust(), invoking_user().home
     docker = Docker(cache=cache(), trust=trust, home=user)
-    if "vagrant" not in wanted and not any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home())):
+    everywhere = everywhere and any(Path(socket).exists() for socket in _LIBVIRT)
+    known = any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home()))
+    if "vagrant" not in wanted and not known and not everywhere:
         return docker
     from labctl.providers.both import Both
     from labctl.providers.host.provider import Host
@@ -71,7 +79,28 @@ def provider(kinds: Iterable[str] = ()) -> Provider:
         return directory.machines, directory.key
 
     host = Host(lambda lab: LabDirectory(home(), lab).processes)
-    return Both(docker, Vagrant(places=places, cache=cache(), trust=trust, home=user), host, wanted)
+    machines = Vagrant(places=places, cache=cache(), trust=trust, home=user)
+    return Both(docker, machines, host, wanted, everywhere=everywhere)
+
+
+def look(name: str) -> tuple[Provider, Observed]:
+    """What is there of the lab of that name, and the provider that has it; machines of others are looked for last."""
+    near = provider()
+    refused: HostError | None = None
+    observed = Observed(name)
+    try:
+        observed = near.observe(name)
+    except HostError as error:
+        refused = error
+    if not (observed.nodes or observed.networks or observed.volumes or observed.expires):
+        far = provider(everywhere=True)
+        with suppress(HostError):
+            found = far.observe(name)
+            if found.nodes or found.networks or found.expires:
+                return far, found
+    if refused is not None:
+        raise refused
+    return near, observed
 
 
 def find_lab(files: Sequence[str] | None, name: str | None, *, gone: bool = False) -> str:
@@ -164,8 +193,7 @@ def retained(name: str, files: Sequence[str] | None) -> frozenset[str]:
 
 def open_lab(name: str) -> RunningLab:
     """The lab of that name as it is now, reading only. Raises `NotFoundError` when nothing of it is on this host."""
-    engine = provider()
-    observed = engine.observe(name)
+    engine, observed = look(name)
     if not (observed.nodes or observed.networks or observed.volumes):
         raise NotFoundError(
             f"no lab {name} on this host", hint="`labctl ls` shows the labs, `labctl up` makes one", code="LAB-LAB-001"
@@ -175,7 +203,7 @@ def open_lab(name: str) -> RunningLab:
 
 def labs(*, sizes: bool = False) -> Sequence[ObservedLab]:
     """All labs of this host by name, whoever made them and from wherever; with `sizes` their disk too."""
-    return provider().labs(sizes=sizes)
+    return provider(everywhere=True).labs(sizes=sizes)
 
 
 @dataclass

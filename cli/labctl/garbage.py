@@ -39,7 +39,7 @@ def find(provider: Provider | None = None, *, now: float | None = None, lab: str
 
     Labs that another labctl works on are left out.
     """
-    provider = provider or api.provider()
+    provider = provider or api.provider(everywhere=True)
     labs = {each.name for each in provider.labs()} | {*known_labs(home())}
     found: list[Garbage] = []
     for name in sorted(labs if lab is None else labs & {lab}):
@@ -59,7 +59,7 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[s
 
     Between the two a user was asked, and the lab may have come up meanwhile: every lab is looked at again.
     """
-    provider = provider or api.provider()
+    provider = provider or api.provider(everywhere=True)
     left: dict[str, LabctlError] = {}
     for name in sorted({each.lab for each in found}):
         directory = LabDirectory(home(), name)
@@ -83,7 +83,7 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[s
 
 def _end(name: str) -> dict[str, LabctlError]:
     """Take down a lab whose time is over; its Retain volumes stay. One that was extended meanwhile is left."""
-    expires = api.provider().observe(name).expires
+    expires = api.look(name)[1].expires
     if expires is None or expires > time.time():
         return {}
     try:

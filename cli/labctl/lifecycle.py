@@ -156,11 +156,11 @@ def down(
     and are to be kept by now. Raises `NotFoundError` unless `missing_ok`.
     """
     directory = LabDirectory(home(), name)
-    provider = api.provider()
     from labctl.work import take_down
 
     with directory.lock():
-        observed = _awake(provider, provider.observe(name))
+        provider, observed = api.look(name)
+        observed = _awake(provider, observed)
         there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs", code="LAB-LAB-001")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from labctl.errors import ConflictError, HostError
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
 class Both:
     """The engine and libvirt of one host as one provider.
 
-    `wanted` are the kinds that the lab at hand has, where it is known: what it has none of need not be there.
+    `wanted` are the kinds that the lab at hand has, where it is known: what it has none of need not be there. With
+    `everywhere` machines count that this user's files know nothing of, by their labels.
     """
 
     name = "both"
 
-    def __init__(self, docker: Docker, vagrant: Vagrant, host: Host, wanted: Collection[str]) -> None:
+    def __init__(
+        self, docker: Docker, vagrant: Vagrant, host: Host, wanted: Collection[str], *, everywhere: bool = False
+    ) -> None:
         self._docker, self._vagrant, self._host, self._wanted = docker, vagrant, host, frozenset(wanted)
+        self._everywhere = everywhere
 
     def of(self, kind: str) -> Provider:
         """The provider of that name."""
@@ -50,7 +56,7 @@ class Both:
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`: what both know, each asked only where the lab may have something of it."""
         machines = "vagrant" in self._wanted or self._vagrant.place(lab).exists
-        if not machines:
+        if not machines and lab not in self._elsewhere:
             return self._docker.observe(lab, images=images)
         self._vagrant.check()
         found = self._host.added(self._vagrant.observe(lab, images=images), images)
@@ -61,6 +67,15 @@ class Both:
                 raise
             return found  # machines need no engine
         return _merged(containers, found)
+
+    @cached_property
+    def _elsewhere(self) -> frozenset[str]:
+        """The labs of which libvirt has something, whoever made them; none when these do not count."""
+        from labctl.providers.vagrant import libvirt
+
+        if not self._everywhere or not libvirt.is_there():
+            return frozenset()
+        return frozenset(each.name for each in self._vagrant.labs())
 
     def labs(self, *, sizes: bool = False) -> Sequence[ObservedLab]:
         """See `Provider.labs`."""
@@ -160,15 +175,29 @@ class Both:
 
     def clear_leftovers(self) -> Sequence[str]:
         """See `Provider.clear_leftovers`."""
-        return (*self._docker.clear_leftovers(), *self._vagrant.clear_leftovers())
+        left = [*self._vagrant.clear_leftovers()]
+        with suppress(HostError):  # machines need no engine
+            left += self._docker.clear_leftovers()
+        return left
 
     def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
-        """See `Provider.give_lease`: the engine keeps it, for machines too."""
-        self._docker.give_lease(lab, expires=expires, directory=directory, owner=owner)
+        """See `Provider.give_lease`: the engine keeps it where containers are, libvirt for machines alone."""
+        kinds = self._wanted or {node.provider for node in self.observe(lab).nodes.values()}
+        keeper, other = ("docker", "vagrant") if "docker" in kinds else ("vagrant", "docker")
+        self.of(keeper).give_lease(lab, expires=expires, directory=directory, owner=owner)
+        with suppress(HostError):
+            self.of(other).end_lease(lab)
 
     def end_lease(self, lab: str) -> None:
-        """See `Provider.end_lease`."""
-        self._docker.end_lease(lab)
+        """See `Provider.end_lease`. Of the two only one may be there."""
+        refused = []
+        for each in (self._docker, self._vagrant):
+            try:
+                each.end_lease(lab)
+            except HostError as error:
+                refused.append(error)
+        if len(refused) > 1:
+            raise refused[0]
 
 
 def _merged(containers: Observed, machines: Observed) -> Observed:
@@ -183,7 +212,12 @@ def _merged(containers: Observed, machines: Observed) -> Observed:
             sorted({each for each in (*containers.taken_subnets, *machines.taken_subnets) if each not in own})
         ),
         directories=containers.directories | machines.directories,
+        expires=_latest(containers.expires, machines.expires),
     )
+
+
+def _latest(*ends: float | None) -> float | None:
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _together(containers: ObservedLab, machines: ObservedLab) -> ObservedLab:
@@ -197,4 +231,5 @@ def _together(containers: ObservedLab, machines: ObservedLab) -> ObservedLab:
         created=min(each for each in (containers.created, machines.created) if each) if machines.created else 0.0,
         providers=containers.providers | machines.providers,
         owner=containers.owner or machines.owner,
+        expires=_latest(containers.expires, machines.expires),
     )

@@ -11,7 +11,7 @@ from typing import cast
 from labctl.errors import LabctlError
 from labctl.plan.model import JOINT, Observed, ObservedLab, ObservedNetwork, ObservedNode, State
 from labctl.providers import hosttables, labels
-from labctl.providers.vagrant import fences, libvirt, taps
+from labctl.providers.vagrant import fences, leases, libvirt, taps
 from labctl.providers.vagrant.machines import HEALTH
 from labctl.providers.vagrant.networks import SUBNET, read
 from labctl.providers.vagrant.place import Kept
@@ -25,6 +25,7 @@ def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observe
     """All of one lab. `kept` is what its directory knows of the machines, `images` those that are on this host."""
     networks = libvirt.networks("")
     own = {each.name: given for each in networks if _of(given := read(each.labels), name)}
+    ends = [end for each in [*own] if (end := leases.expiry(own[each])) is not None and own.pop(each)]
     domains = [
         (domain, given) for domain in libvirt.domains(f"labctl-{name}-") if _of(given := read(domain.description), name)
     ]
@@ -47,6 +48,7 @@ def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observe
         taken_subnets=tuple(sorted(others | {route for route in hosttables.routes() if route not in mine})),
         taken_ports=hosttables.listening(),
         directories=frozenset(given[labels.DIRECTORY] for given in labelled if given.get(labels.DIRECTORY)),
+        expires=max(ends, default=None),
     )
 
 
@@ -54,20 +56,23 @@ def labs() -> tuple[ObservedLab, ...]:
     """All labs that have machines or networks here, by name."""
     nodes: dict[str, list[tuple[libvirt.Domain, Labels]]] = {}
     networks: dict[str, list[Labels]] = {}
+    ends: dict[str, Labels] = {}
     for domain in libvirt.domains("labctl-"):
         given = read(domain.description)
         if labels.LAB in given:
             nodes.setdefault(given[labels.LAB], []).append((domain, given))
     for network in libvirt.networks("labctl-"):
         given = read(network.labels)
-        if labels.LAB in given and labels.NAME in given:
+        if labels.LAB in given and leases.expiry(given) is not None:
+            ends[given[labels.LAB]] = given
+        elif labels.LAB in given and labels.NAME in given:
             networks.setdefault(given[labels.LAB], []).append(given)
     return tuple(
         ObservedLab(
             name=name,
             directories=frozenset(
                 given[labels.DIRECTORY]
-                for given in (*networks.get(name, ()), *(given for _, given in nodes.get(name, ())))
+                for given in (*networks.get(name, ()), *(given for _, given in nodes.get(name, ())), ends.get(name, {}))
                 if labels.DIRECTORY in given
             ),
             nodes=len(nodes.get(name, ())),
@@ -76,8 +81,9 @@ def labs() -> tuple[ObservedLab, ...]:
             created=min((float(given.get("labctl.created", 0)) for _, given in nodes.get(name, ())), default=0.0),
             providers=frozenset({"vagrant"}),
             owner=next((o for _, given in nodes.get(name, ()) if (o := given.get(labels.OWNER))), ""),
+            expires=leases.expiry(ends.get(name, {})),
         )
-        for name in sorted({*nodes, *networks})
+        for name in sorted({*nodes, *networks, *ends})
     )
 
 

@@ -36,6 +36,7 @@ from labctl.providers.vagrant import (
     clock,
     health,
     journal,
+    leases,
     libvirt,
     machines,
     needs,
@@ -173,7 +174,7 @@ class Vagrant:
 
     def start(self, node: DesiredNode | ObservedNode) -> None:
         """See `Provider.start`. Returns when the machine lets us in and has all that it has to know."""
-        lab, domain = _lab_of(node), _domain(node)
+        lab, domain = node.lab, _domain(node)
         place = self.place(lab)
         known = machines.state(domain)
         failed: LabctlError | None = None
@@ -224,7 +225,7 @@ class Vagrant:
             )
         found = next((each for each in libvirt.domains(domain) if each.name == domain), None)
         if found is not None:
-            self.place(_lab_of(node)).told(node.name, found.uuid)
+            self.place(node.lab).told(node.name, found.uuid)
 
     def _answers(self, node: DesiredNode | ObservedNode) -> bool:
         address = str(next(iter(node.addresses.values()), ""))
@@ -270,7 +271,7 @@ class Vagrant:
             raise HostError("virtual machines have no volumes yet", code="LAB-LAB-004")
 
     def _remove(self, node: DesiredNode | ObservedNode) -> None:
-        lab, domain = _lab_of(node), _domain(node)
+        lab, domain = node.lab, _domain(node)
         self._forget_connection(domain)
         place = self.place(lab)
         if (place.path / ".vagrant" / "machines" / node.name / "libvirt" / "id").is_file():
@@ -296,7 +297,7 @@ class Vagrant:
         domain = _domain(node)
         with self._lock:
             if domain not in self._connections:
-                place = self.place(_lab_of(node))
+                place = self.place(node.lab)
                 address = next(iter(node.addresses.values()), None)
                 if address is None:
                     raise LabctlError(
@@ -323,7 +324,7 @@ class Vagrant:
         """See `Provider.access`."""
         from labctl.providers.vagrant.access import MachineAccess
 
-        return MachineAccess(self.connection(node), self.place(_lab_of(node)).console(node.name))
+        return MachineAccess(self.connection(node), self.place(node.lab).console(node.name))
 
     def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
         """See `Provider.read`; nothing of a machine that does not run."""
@@ -334,7 +335,7 @@ class Vagrant:
 
     def head(self, node: DesiredNode | ObservedNode) -> Iterator[str]:
         """See `Provider.head`: what it said on its console, the latest start first."""
-        yield from reversed(machines.tail(self.place(_lab_of(node)).console(node.name), 2000))
+        yield from reversed(machines.tail(self.place(node.lab).console(node.name), 2000))
 
     def tail(self, node: DesiredNode | ObservedNode, *, lines: int) -> list[str]:
         """See `Provider.tail`: of its journal, and where that cannot be had of its console."""
@@ -344,7 +345,7 @@ class Vagrant:
                 if said.code == 0 and said.stdout:
                     found = map(journal.line, said.stdout.splitlines())
                     return [each.data.decode(errors="replace").rstrip() for each in found]
-        return machines.tail(self.place(_lab_of(node)).console(node.name), lines)
+        return machines.tail(self.place(node.lab).console(node.name), lines)
 
     def verdict(self, node: DesiredNode | ObservedNode) -> list[str]:
         """See `Provider.verdict`."""
@@ -365,14 +366,11 @@ class Vagrant:
 
     def give_lease(self, lab: str, *, expires: float, directory: str, owner: str) -> None:
         """See `Provider.give_lease`."""
-        raise HostError("labs of virtual machines alone have no end yet", hint="leave out `ttl`", code="LAB-LAB-004")
+        leases.give(lab, expires=expires, directory=directory, owner=owner)
 
     def end_lease(self, lab: str) -> None:
         """See `Provider.end_lease`."""
-
-
-def _lab_of(node: DesiredNode | ObservedNode) -> str:
-    return node.lab
+        leases.take_back(lab)
 
 
 def _domain(node: DesiredNode | ObservedNode) -> str:
