@@ -1,7 +1,7 @@
 # Everything that is done to this project by name. `make help` lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test gates machines bench scale soak linters lint fmt lock clean environment engine programs
+.PHONY: help docs demo test gates machines bench scale soak linters lint fmt lock clean environment engine hypervisor programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +30,7 @@ demo: environment engine ## from nothing to a lab whose desktop is open in the b
 	@echo "labctl down -f $(DEMO)/lab.yaml takes it away again. The desktop:" >&2
 	@$(call grouped,$(BIN)/labctl url dev -f $(DEMO)/lab.yaml)
 
-test: environment engine programs ## all gates and tests (engine and browser included); ARGS="-k word" for some
+test: environment engine hypervisor programs ## all gates and tests (engine, browser and machines included); ARGS="-k word" for some
 	@$(call grouped,$(BIN)/pytest $(WORKERS) $(ARGS))
 
 gates: environment ## only what needs neither engine nor browser
@@ -39,7 +39,7 @@ gates: environment ## only what needs neither engine nor browser
 soak: environment engine programs ## the long rounds
 	@$(call grouped,$(BIN)/pytest -m soak --timeout 7200 $(ARGS))
 
-machines: environment ## the tests that start virtual machines
+machines: environment hypervisor ## only the tests that start virtual machines
 	@$(BIN)/pytest -m vm --timeout 1200 $(ARGS)
 
 bench: environment engine ## labctl, compose and a bare script side by side
@@ -99,9 +99,13 @@ $(VENV)/made: requirements.lock pyproject.toml
 engine: environment
 	@$(BIN)/labctl doctor --fix --yes >&2 || { [ -n "$(SUDO)" ] && sg docker -c '$(BIN)/labctl doctor' >&2; }
 
+# Where libvirt and Vagrant cannot be had, the tests of machines are skipped and say so.
+hypervisor: environment
+	@$(BIN)/labctl doctor --for vagrant --fix --yes >&2 || true
+
 programs:
 	@set --; \
-	for pair in chromium:chromium ssh:openssh-client rsync:rsync ip:iproute2 ps:procps git:git dot:graphviz; do \
+	for pair in chromium:chromium ssh:openssh-client rsync:rsync ip:iproute2 ps:procps git:git dot:graphviz cpio:cpio; do \
 		command -v "$${pair%%:*}" >/dev/null || set -- "$$@" "$${pair##*:}"; \
 	done; \
 	ldconfig -p | grep -q libatomic.so.1 || set -- "$$@" libatomic1; \

@@ -26,7 +26,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def required(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """What must be there (``LABCTL_REQUIRE="docker browser"``): a test without it fails instead of being skipped."""
+    """What must be there (``LABCTL_REQUIRE="docker browser vm"``): a test without it fails instead of being skipped."""
     return frozenset(environ.get("LABCTL_REQUIRE", "").replace(",", " ").split())
 
 

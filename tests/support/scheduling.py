@@ -14,7 +14,7 @@ ENGINE = "engine"
 
 
 class EngineApart(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """All tests of the files that use the engine run one after another in one process, the rest beside them.
+    """All tests of the files that use the engine or libvirt run one after another in one process, the rest beside them.
 
     Labs that come up at the same time as others need longer than their deadlines on a small machine, and what a test
     leaves behind cannot be told from what another one is using.
@@ -28,4 +28,4 @@ class EngineApart(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 @functools.cache
 def _uses_engine(file: Path) -> bool:
     text = file.read_text(encoding="utf-8")
-    return any(f"mark.{marker}" in text for marker, needs in MARKERS.items() if "docker" in needs)
+    return any(f"mark.{marker}" in text for marker, needs in MARKERS.items() if {"docker", "vm"} & {*needs})
