@@ -90,6 +90,13 @@ class Connection:
         return client
 
     def _refused(self, error: Exception) -> LabctlError:
+        if isinstance(error, paramiko.AuthenticationException):
+            return LabctlError(
+                f"node {self.name} runs, and does not know the lab's key",
+                details=[f"{self.address}: {error}"],
+                hint=f"make it anew: labctl down, then labctl up; what it says: labctl logs {self.name}",
+                code="LAB-VM-004",
+            )
         return LabctlError(
             f"node {self.name} does not answer over ssh",
             details=[f"{self.address}: {error or type(error).__name__}"],

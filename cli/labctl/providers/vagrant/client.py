@@ -20,6 +20,7 @@ import vagrant
 from labctl.errors import DeadlineError, HostError, LabctlError
 from labctl.providers.base import Line
 from labctl.providers.bootstrap import dying_with_parent
+from labctl.providers.vagrant import causes
 
 _KEEP_LINES = 15
 _TRACE = re.compile(r"\.rb:\d+:in ")
@@ -107,7 +108,7 @@ class Vagrant(vagrant.Vagrant):
         if code is None:
             raise DeadlineError(f"`{shown}` did not end within {timeout:g} s", details=last, code="LAB-VM-002")
         if code != 0:
-            raise LabctlError(f"`{shown}` failed", details=last, code="LAB-VM-003")
+            raise causes.of(last) or LabctlError(f"`{shown}` failed", details=last, code="LAB-VM-003")
         return "\n".join(said)
 
 

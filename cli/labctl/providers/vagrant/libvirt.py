@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import DeadlineError, HostError, LabctlError
+from labctl.providers.vagrant import causes
 
 URI = "qemu:///system"
 TIMEOUT = 60.0
 
 _SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+
+_STARTING = ("start", "resume", "restore", "net-start")
+"""What can fail for reasons of the host."""
 
 _STATES = {"running": "running", "idle": "running", "paused": "paused", "shut off": "exited", "crashed": "dead"}
 
@@ -155,7 +159,8 @@ def _refused(doing: str, stderr: str) -> LabctlError:
         )
     if "failed to connect to the hypervisor" in said.lower() or "Failed to connect socket" in said:
         return HostError("libvirt does not run", details=text, hint="labctl doctor --fix", code="LAB-VM-001")
-    return LabctlError(f"libvirt refused: {doing}", details=text, code="LAB-VM-003")
+    known = causes.of(text) if doing in _STARTING else None
+    return known or LabctlError(f"libvirt refused: {doing}", details=text, code="LAB-VM-003")
 
 
 def gone(error: LabctlError) -> bool:

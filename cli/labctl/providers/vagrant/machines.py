@@ -24,16 +24,26 @@ MEMORY, DESKTOP_MEMORY = 512, 768
 HEALTH = "labctl.health"
 """The label of a machine that has a healthcheck."""
 
+LOOK_EVERY = 5.0
+"""Seconds after which it is looked whether a machine that does not answer still runs."""
+
 BOOT_TIMEOUT = 300.0
 """Seconds from the start of a machine to its ssh."""
 
 _PHASES = (
-    ("ssh host key: ", "its ssh server started, and is not reached: look at its networks"),
-    ("lab: disk is mounted", "systemd started, and its ssh server did not"),
-    ("lab: kernel is up", "its kernel started, and its disk was not found"),
-    ("", "its kernel did not start"),
+    (r"Kernel panic - not syncing: ?(.*)", "its kernel stopped: {0}"),
+    (r"Out of memory: Killed process \d+ \((\S+)\)", "it has too little memory, {0} was killed: give it more `memory`"),
+    (r"lab: no root file system", "its kernel started, and its disk holds no file system: labctl box verify"),
+    (r"ssh host key: ", "its ssh server started, and is not reached: look at its networks"),
+    (r"emergency mode|Dependency failed for", "systemd started, and gave up before its services"),
+    (r"lab: disk is mounted", "systemd started, and its ssh server did not"),
+    (r"lab: kernel is up", "its kernel started, and its disk was not found"),
+    (r"", "its kernel did not start"),
 )
-"""What was the last thing on a console, the latest first, and what that means."""
+"""What a console says, what means most first, and what that means."""
+
+_FIRST = re.compile(r"SeaBIOS \(|lab: kernel is up")
+"""What a start begins with."""
 
 _CONTROL = re.compile(r"\x1b(\[[0-9;?!]*[A-Za-z]|[a-zA-Z])|[\x00-\x08\x0b-\x1f]")
 
@@ -114,7 +124,7 @@ def wait(name: str, domain: str, console: Path, answers: Callable[[], bool], che
         if check is not None:
             check()
         now = time.monotonic()
-        if now - looked > 5.0:
+        if now - looked > LOOK_EVERY:
             looked = now
             if state(domain) not in ("running", "paused"):
                 raise _ended(name, console)
@@ -163,8 +173,17 @@ def undefine(domain: str) -> None:
 
 def phase(console: Path) -> str:
     """How far a machine came in its start, by what it said."""
-    said = "\n".join(tail(console, 400))
-    return next(meaning for sign, meaning in _PHASES if sign in said)
+    said = "\n".join(_last_start(tail(console, 400)))
+    for pattern, meaning in _PHASES:
+        if (found := re.search(pattern, said)) is not None:
+            return meaning.format(*found.groups())
+    raise AssertionError
+
+
+def _last_start(lines: list[str]) -> list[str]:
+    """What was said since the machine last began: a console is written on from start to start."""
+    first = max((number for number, line in enumerate(lines) if _FIRST.search(line)), default=0)
+    return lines[first:]
 
 
 def tail(console: Path, lines: int) -> list[str]:
