@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from labctl import shelf
 from labctl.errors import HostError, LabctlError, NotFoundError
-from labctl.lab import LabDirectory, cache, home, known_labs
+from labctl.lab import LabDirectory, cache, has_disks, home, known_labs
 from labctl.plan.model import GATEWAY, KEEPER, DesiredNode, Observed, ObservedLab, ObservedNode
 from labctl.source.discover import NoLabFileError, discover
 
@@ -67,7 +67,7 @@ def provider(kinds: Iterable[str] = (), *, everywhere: bool = False) -> Provider
     trust, user = host_trust(), invoking_user().home
     docker = Docker(cache=cache(), trust=trust, home=user)
     everywhere = everywhere and any(Path(socket).exists() for socket in _LIBVIRT)
-    known = any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home()))
+    known = has_disks(home()) or any(LabDirectory(home(), each).machines.is_dir() for each in known_labs(home()))
     if "vagrant" not in wanted and not known and not everywhere:
         return docker
     from labctl.providers.both import Both
@@ -96,7 +96,7 @@ def look(name: str) -> tuple[Provider, Observed]:
         far = provider(everywhere=True)
         with suppress(HostError):
             found = far.observe(name)
-            if found.nodes or found.networks or found.expires:
+            if found.nodes or found.networks or found.volumes or found.expires:
                 return far, found
     if refused is not None:
         raise refused
@@ -274,14 +274,21 @@ class RunningLab:
 
     @cached_property
     def uses(self) -> dict[str, list[UseDocument]]:
-        """The served volumes that each node has, as the keeper says; a lab without them asks for nothing."""
+        """The served volumes that each node has, as keeper and machines say; a lab without them asks for nothing."""
         keeper = self.observed.nodes.get(KEEPER)
-        if keeper is None:
+        machines = [node for node in self.observed.nodes.values() if node.attached]
+        if keeper is None and not machines:
             return {}
         from labctl import sharing
-        from labctl.documents.storage import uses
+        from labctl.documents.storage import machine_uses, uses
+        from labctl.providers import mounted
 
-        return uses(self.observed, sharing.keeping(self.provider, keeper), sharing.state(self.provider, keeper))
+        said = {node.name: mounted.said(self.provider, node) for node in machines if node.state == "running"}
+        found = machine_uses(self.observed, said)
+        if keeper is not None:
+            told = sharing.keeping(self.provider, keeper), sharing.state(self.provider, keeper)
+            found |= uses(self.observed, *told)
+        return found
 
     @property
     def gateway_port(self) -> int | None:

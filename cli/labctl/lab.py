@@ -77,6 +77,12 @@ def known_labs(root: Path) -> list[str]:
     return sorted(entry.name for entry in labs.iterdir() if entry.is_dir()) if labs.is_dir() else []
 
 
+def has_disks(root: Path) -> bool:
+    """Whether machines of some lab have disks that outlive them, and maybe the lab, by labctl's home `root`."""
+    disks = root / "disks"
+    return disks.is_dir() and any(disks.iterdir())
+
+
 class LabDirectory:
     """The files of one lab below labctl's home. Nothing is created until it is needed; all of it is 0700/0600."""
 

@@ -243,11 +243,17 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
         began = time.time()
         ready(Subject(node.name, address, probes, health=True, may_end=not box), waiting, fresh=True)
         keeper = lab.observed.nodes.get(KEEPER)
-        if keeper is not None:
-            from labctl import sharing
+        if node.attached:
+            from labctl.providers import mounted
 
-            wanted = sharing.Wanted.kept(node.name, sharing.keeping(lab.provider, keeper))
-            sharing.wait_mounted(
+            wanted = mounted.Wanted.attached(node)
+            mounted.wait_mounted(wanted, lambda: mounted.said(lab.provider, node), end=end, stop=waiting.stop)
+        elif keeper is not None:
+            from labctl import sharing
+            from labctl.providers import mounted
+
+            wanted = mounted.Wanted.kept(node.name, sharing.keeping(lab.provider, keeper))
+            mounted.wait_mounted(
                 wanted, lambda: sharing.state(lab.provider, keeper), end=end, stop=waiting.stop, since=began
             )
 
@@ -284,9 +290,9 @@ def _lease(lab: Lab, provider: Provider, expires: float | None, ttl: float | Non
 
 def _consumers_first(node: ObservedNode, others: Sequence[ObservedNode], observed: Observed) -> frozenset[str]:
     """The stops that come before that of `node`: of those who mount what it serves."""
-    if KEEPER not in observed.nodes or not any(observed.volumes[v].type != "local" for v in node.volumes):
-        return frozenset()
-    users = (each for each in others if f"{STORAGE}{each.name}" in observed.nodes and each.name != node.name)
+    users = [each for each in others if any(use.volume in node.volumes for use in each.attached)]
+    if KEEPER in observed.nodes and any(observed.volumes[v].type != "local" for v in node.volumes):
+        users += [each for each in others if f"{STORAGE}{each.name}" in observed.nodes and each.name != node.name]
     return frozenset(f"{Verb.STOP} {node_ref(each.name)}" for each in users)
 
 

@@ -49,6 +49,7 @@ def plan(
     whole = replace(desired(lab, makings, observed), owner=owner())
     wanted = restrict(whole, _expand(lab, names)) if names else whole
     observed = _grown(lab, provider, _remembered(lab, observed, wanted, directory))
+    _refuse_growing(wanted, observed)
     return Planned(wanted, whole, observed, plan_up(wanted, observed, keep_others=bool(names)))
 
 
@@ -91,9 +92,10 @@ def _makings(lab: Lab) -> dict[str, Making]:
             continue
         assert node.box is not None
         serves = served.get(name, frozenset())
-        key = (node.provider, node.box, node.packages, node.desktop and node.desktop.wm, serves)
+        mounts = node.provider == "vagrant" and _mounts(lab, node)
+        key = (node.provider, node.box, node.packages, node.desktop and node.desktop.wm, serves, mounts)
         if key not in made:
-            recipe = features.recipe(node, serves=serves)
+            recipe = features.recipe(node, serves=serves, mounts=mounts)
             made[key] = Making(_baked(node.provider, node.box, recipe, trust), recipe)
         makings[name] = made[key]
     if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
@@ -104,7 +106,7 @@ def _makings(lab: Lab) -> dict[str, Making]:
         from labctl.plan.desired import STORAGES
         from labctl.plan.storage import uses
 
-        if uses(lab, makings):
+        if any(not use.machine for use in uses(lab, makings)):
             from labctl.features.storage import recipe as storage_recipe
             from labctl.render.container import bake_storage
 
@@ -152,6 +154,12 @@ def _own(provider: ProviderName, own: shelf.OwnBox, recipe: Recipe) -> MachineBo
     why = f"has no {', '.join(lacking)}" if lacking else "is one of virtual machines"
     hint = "package a node that has what this one needs" if lacking else "give the node `provider: vagrant`"
     raise HostError(f"box {own.name} {why}", hint=hint, code="LAB-IMG-006")
+
+
+def _mounts(lab: Lab, node: Node) -> bool:
+    """Whether the node has something of what others serve."""
+    named = [mount.volume for mount in node.mounts if mount.volume] + [device.volume for device in node.devices]
+    return any(lab.volumes[name].type != "local" for name in named)
 
 
 def _served(lab: Lab) -> dict[str, frozenset[str]]:
@@ -239,6 +247,19 @@ def _avoiding(observed: Observed, avoid: Collection[ConflictError]) -> Observed:
     return replace(observed, nodes=nodes, taken_subnets=tuple(subnets), taken_ports=frozenset(ports))
 
 
+def _refuse_growing(wanted: Desired, observed: Observed) -> None:
+    """The kernel of a machine loses a disk that its server makes larger: that is not built yet."""
+    for volume in wanted.volumes.values():
+        known = observed.volumes.get(volume.name)
+        users = [node.name for node in observed.nodes.values() if any(a.volume == volume.name for a in node.attached)]
+        if known is not None and users and (volume.size or 0) > (known.size or 0):
+            raise HostError(
+                f"volume {volume.name} cannot grow while virtual machines have it ({', '.join(users)})",
+                hint="take the lab down, which keeps the volume, and bring it up with the new size",
+                code="LAB-LAB-004",
+            )
+
+
 def _expand(lab: Lab, names: Collection[str]) -> list[str]:
     from difflib import get_close_matches
 
@@ -273,18 +294,9 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
     """What would leave a lab without a part it counts on is refused before anything starts."""
     nodes = [lab.nodes[name] for name in (_expand(lab, names) if names else lab.nodes)]
     machines = [node.name for node in nodes if node.provider == "vagrant"]
-    served = {
-        volume
-        for node in nodes
-        for volume in (*(m.volume for m in node.mounts), *(d.volume for d in node.devices))
-        if volume is not None and lab.volumes[volume].type != "local"
-    }
-    apart = sorted(v for v in served if lab.nodes[lab.volumes[v].server or ""].provider == "vagrant")
     reasons = []
     for name in machines:
         reasons += [f"{what} of virtual machines ({name})" for what in _unbuilt(lab.nodes[name])]
-    if apart:
-        reasons.append(f"volumes that virtual machines serve ({', '.join(apart)})")
     if reasons:
         raise HostError(
             f"this version of labctl does not run {' or '.join(reasons)} yet",
@@ -297,7 +309,7 @@ def _unbuilt(node: Node) -> list[str]:
     """What of a virtual machine's part of the lab file is not built yet."""
     parts = {
         "desktops": node.desktop,
-        "mounts": (*node.mounts, *node.devices),
+        "mounts of the host's directories": [mount for mount in node.mounts if mount.source],
         "images": node.image,
         f"Vagrant's provider {node.vagrant_provider}": node.vagrant_provider not in (None, "libvirt"),
     }

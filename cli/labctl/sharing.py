@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labctl.errors import DeadlineError, LabctlError
+from labctl.errors import LabctlError
 from labctl.features import iscsi_target, nfs_server
-from labctl.plan import storage
+from labctl.plan import attached, storage
 from labctl.plan.model import (
     DISK,
     KEEPER,
@@ -25,6 +24,8 @@ from labctl.plan.model import (
     Plan,
     Verb,
 )
+from labctl.providers import mounted
+from labctl.providers.mounted import NotMountedError, Wanted, lacking, wait_mounted
 from labctl.recipe import Entry
 
 if TYPE_CHECKING:
@@ -46,20 +47,8 @@ STORAGE_FILE = "/etc/lab/storage.json"
 HOLD_TIMEOUT, GROW_TIMEOUT = 5.0, 30.0
 """Seconds for a client to hold still while its disk is made larger, and to take up the new size."""
 
-STALE = 15.0
-"""Seconds after which the keeper's word is no longer believed: it looks every second."""
-
-PATIENCE = 45.0
-"""Seconds for which a mount may be called failed while it is waited for: its server may only be starting."""
-
 RELEASE_TIMEOUT = 60.0
 """Seconds for a node to let go of what is mounted in it: its services stop, and what was written is put on the disk."""
-
-
-class NotMountedError(LabctlError):
-    """A volume could not be brought to its node; the message names the layer that refuses."""
-
-    code = "LAB-VOL-003"
 
 
 class Sharing:
@@ -80,13 +69,15 @@ class Sharing:
         with self._guard:
             return self.directory.chap(storage.logins(storage.uses(self.lab, self.whole.nodes)))
 
-    def told(self) -> dict[str, Any]:
-        """What the keeper of the lab says."""
-        return state(self.provider, self.whole.nodes[KEEPER])
+    def _word_on(self, node: DesiredNode) -> Callable[[], dict[str, Any]]:
+        """Who says how its volumes stand: a machine itself, of a container the keeper of the lab."""
+        if node.attached:
+            return lambda: mounted.said(self.provider, node)
+        return lambda: state(self.provider, self.whole.nodes[KEEPER])
 
     def mounted(self, node: DesiredNode, *, end: float, stop: threading.Event) -> Callable[[float], None]:
         """A wait for the volumes of `node`; it takes the time (epoch) before which the keeper's word is too old."""
-        return lambda since: wait_mounted(Wanted.of(node), self.told, end=end, stop=stop, since=since)
+        return lambda since: wait_mounted(Wanted.of(node), self._word_on(node), end=end, stop=stop, since=since)
 
     @contextmanager
     def growing(self, node: DesiredNode, line: Callable[[str], None]) -> Iterator[None]:
@@ -162,8 +153,8 @@ class Sharing:
         return known if isinstance(known, dict) else {}
 
     def lacking(self, node: DesiredNode) -> NotMountedError:
-        """Why the volumes of `node` are not there, by the keeper's last word."""
-        return lacking(Wanted.of(node), self.told())
+        """Why the volumes of `node` are not there, by the last word on them."""
+        return lacking(Wanted.of(node), self._word_on(node)())
 
 
 def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> tuple[Entry, ...]:
@@ -177,11 +168,15 @@ def seed(lab: Lab, whole: Desired, node: DesiredNode, passwords: Passwords) -> t
     entries: list[Entry] = []
     serves = storage.kinds(lab, node.name)
     if "nfs" in serves:
-        entries += nfs_server.seed(storage.exports(lab, node.name, used, addresses))
+        exports = storage.exports(lab, node.name, used, addresses)
+        entries += nfs_server.machine_seed(exports) if node.provider == "vagrant" else nfs_server.seed(exports)
     if "iscsi" in serves:
         entries += iscsi_target.seed(storage.targets(lab, node.name, used, passwords))
-    if node.mounts:
-        entries.append(Entry("/etc/lab/mounts", "".join(f"{each}\n" for each in node.mounts).encode()))
+    if node.attached:
+        entries.append(_secret(STORAGE_FILE, attached.document(lab, node.name, used, addresses, passwords)))
+    places = [each.target for each in node.attached] or node.mounts
+    if places:
+        entries.append(Entry("/etc/lab/mounts", "".join(f"{each}\n" for each in places).encode()))
     if node.raw:
         lines = (f"{path} {major} {minor}\n" for path, major, minor in node.raw)
         entries.append(Entry("/etc/lab/devices", "".join(lines).encode()))
@@ -244,95 +239,6 @@ for disk in /srv/lab/*/disk; do
     [ ! -e "$disk" ] || echo "iscsi ${name##*/} $(stat -c %s "$disk") $(($(stat -c '%b * %B' "$disk")))"
 done
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The volumes that have to be in a node: those mounted, and raw disks."""
-
-    node: str
-    volumes: tuple[str, ...] = ()
-    disks: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, node: DesiredNode) -> Wanted:
-        """What the lab file wants in the node."""
-        mounted = (mount.volume for mount in node.node.mounts if mount.volume and mount.target in node.mounts)
-        return cls(node.name, tuple(mounted), tuple(each.volume for each in node.node.devices))
-
-    @classmethod
-    def kept(cls, node: str, keeping: Mapping[str, Any]) -> Wanted:
-        """What the keeper was told to have in the node."""
-        known = (keeping.get("nodes") or {}).get(node) or {}
-        volumes, disks = ([each["volume"] for each in known.get(kind) or ()] for kind in ("mounts", "devices"))
-        return cls(node, tuple(volumes), tuple(disks))
-
-
-def missing(wanted: Wanted, told: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the keeper says of the first volume that is not in its place; None when all of them are."""
-    if not told or time.time() - float(told.get("time", 0)) > STALE:
-        return {"layer": "keeper", "message": "the keeper of the lab's storage does not report", "hint": _LOGS}
-    known = (told.get("nodes") or {}).get(wanted.node) or {}
-    for volume in wanted.volumes:
-        said = (known.get("volumes") or {}).get(volume) or {}
-        if not (said.get("mounted") and said.get("phase", "ready") == "ready"):
-            return {"volume": volume, **said}
-    for volume in wanted.disks:
-        said = (told.get("disks") or {}).get(volume) or {}
-        if said.get("phase") != "ready":
-            return {"volume": volume, **said}
-    return None
-
-
-_LOGS = "see `labctl logs _keeper`"
-
-
-def wait_mounted(
-    wanted: Wanted, told: Callable[[], Mapping[str, Any]], *, end: float, stop: threading.Event, since: float = 0.0
-) -> None:
-    """Return when all of them are in their places by the keeper's word (not older than `since`, epoch).
-
-    Raises `NotMountedError` when a layer goes on refusing, `DeadlineError` at `end` (monotonic).
-    """
-    failing = 0.0
-    pause = 0.05
-    while True:
-        now = told()
-        lacks = missing(wanted, now)
-        if lacks is None and float(now.get("time", 0)) >= since:
-            return
-        lacks = lacks or {}
-        if lacks.get("phase") == "failed":
-            failing = failing or time.monotonic()
-            if time.monotonic() - failing > PATIENCE:
-                raise lacking(wanted, now)
-        else:
-            failing = 0.0
-        if stop.wait(pause):
-            raise NotMountedError(f"interrupted while waiting for the volumes of {wanted.node}")
-        if time.monotonic() >= end:
-            raise DeadlineError(
-                _words(wanted.node, lacks), details=_details(lacks), hint=lacks.get("hint") or _LOGS, code="LAB-VOL-003"
-            )
-        pause = min(pause * 1.5, 0.5)
-
-
-def lacking(wanted: Wanted, told: Mapping[str, Any]) -> NotMountedError:
-    """The error of a node whose volumes are not there: the layer that refuses, and what to do."""
-    lacks = missing(wanted, told) or {}
-    return NotMountedError(_words(wanted.node, lacks), details=_details(lacks), hint=lacks.get("hint") or _LOGS)
-
-
-def _words(node: str, lacks: Mapping[str, Any]) -> str:
-    volume = lacks.get("volume")
-    if volume is None:
-        return f"{node}: {lacks.get('message') or 'its volumes are not mounted in time'}"
-    what = f"{node}: volume {volume} is not there"
-    return f"{what} ({lacks['layer']}: {lacks.get('message', 'no word')})" if lacks.get("layer") else f"{what} in time"
-
-
-def _details(lacks: Mapping[str, Any]) -> list[str]:
-    return [f"{key}: {lacks[key]}" for key in ("phase", "way", "because") if lacks.get(key)]
 
 
 def oversized(provider: Provider, plan: Plan) -> list[str]:

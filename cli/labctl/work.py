@@ -283,7 +283,7 @@ class Work:
     def subject(self, node: DesiredNode) -> Subject:
         """The node to wait for, with the volumes that it mounts."""
         subject = Subject.of(node)
-        if not (node.mounts or node.raw):
+        if not node.mounting:
             return subject
         return replace(subject, then=self.sharing.mounted(node, end=self.end, stop=self.stop))
 
@@ -367,7 +367,8 @@ def take_down(step: Step, provider: Provider, observed: Observed) -> None:
             from labctl import sharing
 
             sharing.let_go(provider, observed, target)
-        if step.verb is Verb.STOP or ((ours or target.volumes) and target.state == "running"):
+        holds = ours or target.volumes or target.attached
+        if step.verb is Verb.STOP or (holds and target.state == "running"):
             provider.stop(target, timeout=10.0)
         if step.verb is Verb.STOP:
             return
@@ -383,7 +384,7 @@ def _is_box(node: DesiredNode) -> bool:
 
 
 def _shares(node: DesiredNode) -> bool:
-    return bool(node.serves or node.mounts or node.raw or node.role != "node")
+    return bool(node.serves or node.mounting or node.role != "node")
 
 
 def _makes_node(step: Step) -> bool:

@@ -20,6 +20,7 @@ from labctl.plan.model import (
     KEEPER,
     MANAGEMENT,
     STORAGE,
+    Attached,
     BakedImage,
     BaseImage,
     Desired,
@@ -127,6 +128,7 @@ def _node(name: str, given: dict[str, Any], wanted: Desired | None) -> ObservedN
         addresses={net: IPv4Address(address) for net, address in given.pop("addresses", {}).items()},
         ports=tuple(Port(int(inner), int(outer)) for inner, outer in given.pop("ports", {}).items()),
         role=_role(name),
+        attached=tuple(Attached(*each) for each in given.pop("attached", [])),
     )
     parts = "|".join(given.pop("changed", ["nothing"]))
 

@@ -36,6 +36,28 @@ def uses(observed: Observed, keeping: Told, state: Told, *, now: float | None = 
     return found
 
 
+def machine_uses(
+    observed: Observed, said: Mapping[str, Told], *, now: float | None = None
+) -> dict[str, list[UseDocument]]:
+    """The uses of machines that bring volumes to themselves, by what each says."""
+    found: dict[str, list[UseDocument]] = {}
+    for node in observed.nodes.values():
+        told = said.get(node.name) or {}
+        age = (time.time() if now is None else now) - float(told.get("time") or 0)
+        known = ((told.get("nodes") or {}).get(node.name) or {}).get("volumes") or {}
+        for use in node.attached:
+            word: Told = known.get(use.volume) or {}
+            if node.state != "running":
+                word = {"phase": "failed", "layer": "mount", "message": "the machine does not run",
+                        "hint": f"labctl start {node.name}"}  # fmt: skip
+            elif age > STALE:
+                word = {"phase": "unknown", "layer": "mount", "message": "the machine does not say how it stands",
+                        "hint": f"labctl logs {node.name}"}  # fmt: skip
+            where = {"volume": use.volume, "target": use.target, "read_only": use.read_only}
+            found.setdefault(node.name, []).append(_use(node.name, where, word, raw=use.raw))
+    return found
+
+
 def healthy(node: NodeDocument) -> Literal["healthy", "unhealthy", "starting"] | None:
     """The health of a running node with its volumes counted in."""
     if node.state != "running" or not node.storage:
@@ -76,7 +98,7 @@ def _volume(
         name=volume.name,
         type=volume.type,
         server=server,
-        name_there=None if volume.type == "local" else f"/{volume.name}" if volume.type == "nfs" else volume.target,
+        name_there=volume.target or (f"/{volume.name}" if volume.type == "nfs" else None),
         portals=list(dict.fromkeys(portals)),
         size=used[0] or volume.size,
         used=used[1],

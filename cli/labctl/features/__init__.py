@@ -46,12 +46,19 @@ def common() -> Recipe:
     return base.recipe() + ssh.recipe()
 
 
-def recipe(node: Node, *, serves: Collection[str] = ()) -> Recipe:
-    """All features of a box node, joined. `serves` is what it serves to others: ``nfs``, ``iscsi``."""
+def recipe(node: Node, *, serves: Collection[str] = (), mounts: bool = False) -> Recipe:
+    """All features of a box node, joined. `serves` is what it serves to others: ``nfs``, ``iscsi``.
+
+    With `mounts` it is a machine that mounts by itself what others serve.
+    """
     joined = common()
     if node.desktop:
         joined += desktop.recipe(node.desktop)
-    joined += server(serves)
+    joined += machine_server(serves) if node.provider == "vagrant" else server(serves)
+    if mounts:
+        from labctl.features import storage
+
+        joined += storage.machine_recipe()
     return joined + Recipe(requested=node.packages)
 
 
@@ -66,6 +73,20 @@ def server(kinds: Collection[str]) -> Recipe:
         from labctl.features import iscsi_target
 
         joined += iscsi_target.recipe()
+    return joined
+
+
+def machine_server(kinds: Collection[str]) -> Recipe:
+    """The same for a machine."""
+    joined = Recipe()
+    if "nfs" in kinds:
+        from labctl.features import nfs_server
+
+        joined += nfs_server.machine_recipe()
+    if "iscsi" in kinds:
+        from labctl.features import iscsi_target
+
+        joined += iscsi_target.machine_recipe()
     return joined
 
 

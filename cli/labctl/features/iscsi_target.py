@@ -64,6 +64,11 @@ def recipe() -> Recipe:
     )
 
 
+def machine_recipe() -> Recipe:
+    """The same in a machine, where the package's own unit has to be kept from starting."""
+    return recipe() + Recipe(build=("systemctl -q mask tgt.service",))
+
+
 def seed(targets: Sequence[TargetOf]) -> tuple[Entry, ...]:
     """What tgtd shall serve, readable by root alone: it holds the passwords."""
     lines = []

@@ -1,4 +1,6 @@
-"""A node that serves directories over NFS: nfs-ganesha, in user space, so that the host's kernel needs no server."""
+"""A node that serves directories over NFS: in a container nfs-ganesha, so that the host's kernel needs no server; in a
+virtual machine its kernel's own.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +105,51 @@ def seed(exports: Sequence[Export]) -> tuple[Entry, ...]:
         Entry("/etc/lab/nfs/ganesha.conf", text.encode(), 0o600),
         Entry("/etc/lab/nfs/exports", listed.encode(), 0o600),
     )
+
+
+def machine_recipe() -> Recipe:
+    """The same for every machine that serves: the server of its own kernel, by the units of its package."""
+    return Recipe(
+        packages=("nfs-kernel-server",),
+        files=shipped("machine", "nfs"),
+        build=(
+            "mkdir -p /etc/exports.d /etc/lab/nfs /etc/systemd/system/lab.target.wants",
+            f"systemctl -q disable {' '.join(_UNITS)}",
+            f"ln -sfn /usr/lib/systemd/system/{_SERVER} /etc/systemd/system/lab.target.wants/{_SERVER}",
+        ),
+        probes=(
+            Probe(
+                name="nfs",
+                description="its NFS exports to be readable",
+                hint="see what its server logged with `labctl exec NODE -- journalctl -u nfs-server`",
+                port=NFS_PORT,
+                script="/usr/lib/lab/serve/nfs holds",
+            ),
+        ),
+    )
+
+
+_SERVER = "nfs-server.service"
+_UNITS = (_SERVER, "nfs-client.target", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")
+"""What the package starts by itself at every start; the server brings up what it needs when it starts."""
+
+
+def machine_seed(exports: Sequence[Export]) -> tuple[Entry, ...]:
+    """The same exports for the kernel's server: to exactly the clients that mount them, and to itself for probing."""
+    lines = []
+    for export in exports:
+        common = f"sync,no_subtree_check,insecure,fsid={export.number},{_KERNEL_SQUASH[export.squash]}"
+        common += f",anonuid={LAB_UID},anongid={LAB_UID}"
+        clients = [f"{each.address}({'ro' if each.read_only else 'rw'},{common})" for each in export.clients]
+        lines.append(f'"{export.path}" 127.0.0.1(ro,{common}) {" ".join(clients)}\n')
+    listed = "".join(f"{each.volume} {each.path}\n" for each in exports)
+    return (
+        Entry("/etc/exports.d/lab.exports", "".join(lines).encode(), 0o600),
+        Entry("/etc/lab/nfs/exports", listed.encode(), 0o600),
+    )
+
+
+_KERNEL_SQUASH = {"root": "root_squash", "none": "no_root_squash", "all": "all_squash"}
 
 
 def _export(export: Export) -> str:

@@ -1,4 +1,6 @@
-"""The clients of shared storage: one image for the containers that mount for a node, and for the keeper of a lab."""
+"""The clients of shared storage: one image for the containers that mount for a node, and for the keeper of a lab; and
+what a virtual machine needs to mount by itself.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,31 @@ _COMPILE = (
     f"apt-get purge -q -y --auto-remove {_TOOLS}",
     f"rm -rf {SOURCES} /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log",
 )
+
+
+_OF_CONTAINERS = ("/usr/src/", "/usr/lib/lab/lab-storage", "/usr/lib/lab/keeper/", "/usr/local/bin/")
+_UNITS = (
+    *("nfs-client.target", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket"),
+    *("open-iscsi.service", "iscsid.service", "iscsid.socket", "multipathd.service", "multipathd.socket"),
+)
+"""What the packages start by themselves; the program that mounts starts what a machine needs."""
+
+
+def machine_recipe() -> Recipe:
+    """The same for every machine that mounts: its kernel's own clients, and a program that brings volumes by them."""
+    return Recipe(
+        packages=("e2fsprogs", "multipath-tools", "nfs-common", "open-iscsi", "python3", "xfsprogs"),
+        files=(
+            *(each for each in shipped("storage") if not each.path.startswith(_OF_CONTAINERS)),
+            *shipped("machine", "storage"),
+        ),
+        build=(
+            f"systemctl -q disable {' '.join(_UNITS)}",
+            "rm -f /etc/iscsi/initiatorname.iscsi",
+            "python3 -m compileall -q /usr/lib/lab",
+        ),
+        services=(Service(name="storage", command=("/usr/lib/lab/machine-storage",)),),
+    )
 
 
 def recipe() -> Recipe:

@@ -268,6 +268,10 @@ def sharing(draft: Draft, nodes: Mapping[str, Node], all_volumes: Mapping[str, V
             draft.add(
                 path, f"volume {name} is ReadWriteOnce and already used by {first.name}, {second.name} is a second"
             )
+        machines = [(user, path) for user, path in users if user.provider == "vagrant"]
+        if volume.type == "local" and len(machines) > 1:
+            words = f"volume {name} is a disk of {machines[0][0].name}, two virtual machines cannot share it"
+            draft.add(machines[1][1], words, hint="let one of them serve it: type nfs")
         if (volume.type == "local" or name in raw) and len({user.provider for user, _ in users}) > 1:
             other = next(path for user, path in users if user.provider != users[0][0].provider)
             what = "is local to an engine" if volume.type == "local" else "is raw"

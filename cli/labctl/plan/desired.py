@@ -8,7 +8,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from labctl.model.lab import Lab, Network, Node, Port, ProviderName
+from labctl.model.lab import Lab, Network, Node, Port, ProviderName, Volume
 from labctl.plan import allocate, digests, mixed, processes
 from labctl.plan.model import (
     DISK,
@@ -28,7 +28,8 @@ from labctl.plan.model import (
 from labctl.recipe import Recipe
 
 if TYPE_CHECKING:
-    from labctl.plan.storage import Part, Use
+    from labctl.plan.parts import Part
+    from labctl.plan.storage import Use
 
 STORAGES = "_storage"
 """Stands for the one image of all containers that bring shared storage to nodes, where makings are named."""
@@ -62,7 +63,7 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
     used: tuple[Use, ...] = ()
     shared = any(volume.type != "local" for volume in lab.volumes.values())
     if shared:
-        from labctl.plan import storage
+        from labctl.plan import parts, storage
 
         used = storage.uses(lab, nodes)
         nodes |= {node.name: node for node in storage.containers(lab, used) if STORAGES in makings}
@@ -78,7 +79,8 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
             volume.reclaim,
             volume.type,
             volume.size,
-            storage.iqn(lab.name, storage.target_of(volume)) if volume.type == "iscsi" else None,
+            _served_as(lab, volume) if volume.type != "local" else None,
+            _keeper_of(volume, nodes),
         )
         for volume in lab.volumes.values()
         if (
@@ -90,7 +92,7 @@ def desired(lab: Lab, makings: Mapping[str, Making], observed: Observed) -> Desi
     wanted = {}
     for name, node in nodes.items():
         making = makings[name] if name in makings else makings[STORAGES]
-        added = storage.part(lab, name, used, addresses, making.recipe) if shared else None
+        added = parts.part(lab, name, used, addresses, making.recipe) if shared else None
         wanted[name] = _node(lab, node, making, addresses, subnets, ports[name], chosen, volumes, added)
     if PORTS in wanted:
         wanted[PORTS] = processes.with_ports(wanted)
@@ -243,7 +245,26 @@ def _node(
         raw=added.raw,
         waits_for=added.waits_for,
         confined=added.confined,
+        attached=added.attached,
     )
+
+
+def _served_as(lab: Lab, volume: Volume) -> str | None:
+    """What a served volume is asked for by, where that is not simply its name."""
+    from labctl.plan import storage
+
+    if volume.type == "iscsi":
+        return storage.iqn(lab.name, storage.target_of(volume))
+    exported = storage.exported(lab, volume)
+    return exported if exported != f"/{volume.name}" else None
+
+
+def _keeper_of(volume: Volume, nodes: Mapping[str, Node]) -> ProviderName:
+    """Who keeps the data: the provider of the volume's server, of a local one that of its users."""
+    if volume.server is not None:
+        return nodes[volume.server].provider
+    users = (node for node in nodes.values() if any(mount.volume == volume.name for mount in node.mounts))
+    return next(users).provider
 
 
 def _role(name: str) -> Role:

@@ -135,7 +135,10 @@ class DesiredNetwork:
 
 @dataclass(frozen=True, slots=True)
 class DesiredVolume:
-    """A volume of the engine: a local one, or the data of a served one on its server's engine. `size` is in bytes."""
+    """A local volume, or the data of a served one: the engine's own of a container, a disk of a machine.
+
+    `size` is in bytes.
+    """
 
     name: str
     engine_name: str
@@ -144,7 +147,7 @@ class DesiredVolume:
     size: int | None = None
     target: str | None = None
     """The name of the iSCSI target that a disk belongs to."""
-    provider: ClassVar[ProviderName] = "docker"
+    provider: ProviderName = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,16 @@ class Confinement:
     device_rules: tuple[str, ...] = ()
     security: tuple[str, ...] = field(default=(), repr=False)
     command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A served volume that a machine brings to itself: mounted at `target`, or there as a `raw` disk."""
+
+    volume: str
+    target: str
+    read_only: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +208,17 @@ class DesiredNode:
     mounts: tuple[str, ...] = ()
     """Where other nodes' volumes are mounted in it while it runs."""
     raw: tuple[tuple[str, int, int], ...] = ()
-    """Its raw disks: path, major and minor number."""
+    """The raw disks of a container: path, major and minor number."""
+    attached: tuple[Attached, ...] = ()
+    """What a machine mounts of other nodes: it has a kernel of its own to do it with."""
     waits_for: frozenset[str] = frozenset()
-    """Servers that must be ready before it starts."""
+    """Servers that must be ready before it starts; a machine starts beside them, and mounts later."""
     confined: Confinement = field(default_factory=Confinement)
+
+    @property
+    def mounting(self) -> bool:
+        """It has something of what other nodes serve."""
+        return bool(self.mounts or self.raw or self.attached)
 
     @property
     def provider(self) -> Kind:
@@ -261,6 +281,7 @@ class ObservedNode:
     """The engine's own words, e.g. ``Up 3 minutes (healthy)``."""
     lab: str = ""
     """The lab that it is a node of, where the engine's `id` does not lead to it by itself."""
+    attached: tuple[Attached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +309,7 @@ class ObservedVolume:
     size: int | None = None
     """In bytes, as it was made; a disk may have grown since."""
     target: str | None = None
-    provider: ClassVar[ProviderName] = "docker"
+    provider: ProviderName = "docker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,9 @@ def before_removing(node: ObservedNode, observed: Observed) -> list[str]:
     into the node; the users of a disk, or of what a server serves.
     """
     names = observed.nodes
+    users = [each.name for each in names.values() if any(use.volume in node.volumes for use in each.attached)]
+    if users and node.role == "node" and KEEPER not in names:
+        return [node_ref(name) for name in users if name != node.name]
     if KEEPER not in names or node.role in ("keeper", "gateway"):
         return []
     others = [each.name for each in names.values() if each.role == "node" and not _is_server(each, observed)]
@@ -107,7 +110,7 @@ def before_removing(node: ObservedNode, observed: Observed) -> list[str]:
     elif node.role == "node":
         before += [name for name in names if name == STORAGE + node.name]
         if _is_server(node, observed):
-            before += [*others, *(each.name for each in names.values() if each.role == "storage")]
+            before += [*users, *others, *(each.name for each in names.values() if each.role == "storage")]
     return [node_ref(name) for name in dict.fromkeys(before)]
 
 
@@ -301,7 +304,8 @@ class _Draft:
     def _dependencies(self, wanted: DesiredNode) -> list[str]:
         waits = {"started": Verb.START, "healthy": Verb.VERIFY, "completed": Verb.VERIFY}
         found = [f"{waits[each.condition]} {node_ref(each.node)}" for each in wanted.node.depends_on]
-        found += [f"{Verb.VERIFY} {node_ref(server)}" for server in sorted(wanted.waits_for)]
+        if not wanted.attached:
+            found += _servers(wanted)
         if wanted.name.startswith(STORAGE):
             found.append(f"{Verb.START} {node_ref(wanted.name.removeprefix(STORAGE))}")
         if wanted.role == "keeper":
@@ -311,7 +315,9 @@ class _Draft:
 
     def _mounting(self, wanted: DesiredNode) -> list[str]:
         """The steps that bring a node what it mounts: its own storage container, the disks, the keeper."""
-        if not wanted.mounts and not wanted.raw:
+        if wanted.attached:
+            return _servers(wanted)
+        if not wanted.mounting:
             return []
         names = [KEEPER, STORAGE + wanted.name, *(name for name in self.desired.nodes if name.startswith(DISK))]
         return [f"{verb} {node_ref(name)}" for name in names for verb in (Verb.START, Verb.CONFIGURE)]
@@ -355,6 +361,10 @@ def _finished(node: Node, known: ObservedNode) -> bool:
     return node.image is not None and known.state == "exited" and known.exit_code == 0
 
 
+def _servers(wanted: DesiredNode) -> list[str]:
+    return [f"{Verb.VERIFY} {node_ref(server)}" for server in sorted(wanted.waits_for)]
+
+
 def _raw_volumes(node: DesiredNode) -> list[str]:
     return [each.volume for each in node.node.devices]
 
@@ -369,7 +379,7 @@ def restrict(desired: Desired, names: Collection[str]) -> Desired:
             keep.add(name)
             node = desired.nodes[name]
             queue += [*(each.node for each in node.node.depends_on), *node.waits_for]
-            if node.mounts or node.raw:
+            if node.mounting:
                 queue += [KEEPER, STORAGE + name, *(f"{DISK}{each}" for each in _raw_volumes(node))]
     if any(desired.nodes[name].node.desktop for name in keep):
         keep.add(GATEWAY)

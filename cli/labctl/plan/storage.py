@@ -6,7 +6,7 @@ Nothing here holds a secret: where a password belongs, `Passwords` is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address
 from typing import Any
@@ -16,7 +16,6 @@ from labctl.features.nfs_server import Client, Export
 from labctl.model.lab import Lab, Node, Volume
 from labctl.plan.desired import engine_name
 from labctl.plan.model import DISK, KEEPER, STORAGE, Confinement
-from labctl.recipe import Recipe
 
 Addresses = Mapping[str, Mapping[str, IPv4Address]]
 """The address of every node on each of its networks."""
@@ -52,11 +51,13 @@ class Use:
     target: str
     read_only: bool = False
     raw: bool = False
+    machine: bool = False
+    """The node is a virtual machine, whose kernel brings the volume; else a container of labctl's own does."""
 
     @property
     def initiator(self) -> str:
-        """Who logs in for it: the node, or for a raw disk that several may share the disk's own container."""
-        return f"disk.{self.volume.name}" if self.raw else self.node
+        """Who logs in for it: the node, or for a raw disk that containers may share the disk's own container."""
+        return f"disk.{self.volume.name}" if self.raw and not self.machine else self.node
 
 
 def uses(lab: Lab, nodes: Iterable[str]) -> tuple[Use, ...]:
@@ -66,13 +67,16 @@ def uses(lab: Lab, nodes: Iterable[str]) -> tuple[Use, ...]:
     found = []
     for name in names:
         node = lab.nodes[name]
+        machine = node.provider == "vagrant"
         found += [
-            Use(name, volumes[mount.volume], mount.target, mount.read_only)
+            Use(name, volumes[mount.volume], mount.target, mount.read_only, machine=machine)
             for mount in node.mounts
             if mount.volume in volumes
         ]
         found += [
-            Use(name, volumes[each.volume], each.target, raw=True) for each in node.devices if each.volume in volumes
+            Use(name, volumes[each.volume], each.target, raw=True, machine=machine)
+            for each in node.devices
+            if each.volume in volumes
         ]
     return tuple(found)
 
@@ -90,6 +94,12 @@ def kinds(lab: Lab, server: str) -> frozenset[str]:
 def place(volume: Volume) -> str:
     """Where a served volume's data lies in its server."""
     return volume.path or f"/srv/{volume.name}" if volume.type == "nfs" else f"/srv/lab/{volume.name}"
+
+
+def exported(lab: Lab, volume: Volume) -> str:
+    """What clients ask an NFS server for: the kernel's own knows directories, the one of containers also names."""
+    machine = lab.nodes[volume.server or ""].provider == "vagrant"
+    return place(volume) if machine else f"/{volume.name}"
 
 
 # ---------------------------------------------------------------- names and numbers
@@ -226,7 +236,8 @@ def disk_of(name: str) -> str | None:
 
 
 def containers(lab: Lab, used: Sequence[Use]) -> Iterator[Node]:
-    """The containers of labctl's own that bring the volumes to their nodes, as nodes: disks, storage, keeper."""
+    """The containers of labctl's own that bring the volumes to containers, as nodes: disks, storage, keeper."""
+    used = [use for use in used if not use.machine]
     raw = dict.fromkeys(use.volume.name for use in used if use.raw)
     for name in raw:
         volume = lab.volumes[name]
@@ -261,18 +272,20 @@ def confinement(lab: str, name: str) -> Confinement:
 def document(lab: Lab, name: str, used: Iterable[Use], addresses: Addresses, passwords: Passwords) -> dict[str, Any]:
     """What a storage or disk container is told: storage.json."""
     node, disk = storage_of(name), disk_of(name)
+    used = [use for use in used if not use.machine]
     own = [use for use in used if (use.node == node and not use.raw) or (use.raw and use.volume.name == disk)]
-    mounts = [_attachment(lab, use, addresses, passwords) for use in own if not use.raw]
+    mounts = [attachment(lab, use, addresses, passwords) for use in own if not use.raw]
     devices = []
     for use in own[:1] if disk else ():
-        told = _attachment(lab, use, addresses, passwords)
+        told = attachment(lab, use, addresses, passwords)
         for key in ("target", "read_only", "fs", "kind"):
             told.pop(key, None)
         devices.append({**told, "loop": loop(lab.name, use.volume.name)})
     return {"lab": lab.name, "node": node or name, "mounts": mounts, "devices": devices}
 
 
-def _attachment(lab: Lab, use: Use, addresses: Addresses, passwords: Passwords) -> dict[str, Any]:
+def attachment(lab: Lab, use: Use, addresses: Addresses, passwords: Passwords) -> dict[str, Any]:
+    """What has to be known to bring a volume to where it is used."""
     volume = use.volume
     server = volume.server or ""
     ways = [str(addresses[server][network]) for network in networks(lab, volume, lab.nodes[use.node])]
@@ -286,8 +299,8 @@ def _attachment(lab: Lab, use: Use, addresses: Addresses, passwords: Passwords) 
         return {
             **told,
             "servers": ways,
-            "export": f"/{volume.name}",
-            "path": f"/{volume.name}",
+            "export": exported(lab, volume),
+            "path": exported(lab, volume),
             "squash": volume.squash,
             "version": volume.version,
         }
@@ -310,7 +323,7 @@ def keeping(lab: str, used: Iterable[Use]) -> dict[str, Any]:
     """What the keeper is told: keeper.json."""
     nodes: dict[str, dict[str, Any]] = {}
     disks: dict[str, dict[str, str]] = {}
-    for use in used:
+    for use in (each for each in used if not each.machine):
         node = nodes.setdefault(
             use.node,
             {"container": engine_name(lab, use.node), "storage": None, "mounts": [], "devices": []},
@@ -322,62 +335,3 @@ def keeping(lab: str, used: Iterable[Use]) -> dict[str, Any]:
             node["storage"] = engine_name(lab, STORAGE + use.node)
             node["mounts"].append({"volume": use.volume.name, "target": use.target, "read_only": use.read_only})
     return {"lab": lab, "nodes": nodes, "disks": disks}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What shared storage adds to one node, or makes of one of labctl's own containers.
-
-    `told` is what it is told, without secrets: a difference is content; `shape` is what only a new one can have.
-    """
-
-    serves: tuple[tuple[str, str], ...] = ()
-    mounts: tuple[str, ...] = ()
-    raw: tuple[tuple[str, int, int], ...] = ()
-    waits_for: frozenset[str] = frozenset()
-    confined: Confinement = field(default_factory=Confinement)
-    shape: Mapping[str, Any] = field(default_factory=dict)
-    told: Mapping[str, Any] = field(default_factory=dict)
-
-
-def part(lab: Lab, name: str, used: Sequence[Use], addresses: Addresses, recipe: Recipe) -> Part:
-    """The part of the node, or container of labctl's own, called `name`."""
-    if name == KEEPER:
-        return Part(confined=confinement(lab.name, name), told={"keeping": keeping(lab.name, used)})
-    if storage_of(name) or disk_of(name):
-        own = [use for use in used if (use.volume.name == disk_of(name) if use.raw else use.node == storage_of(name))]
-        return Part(
-            waits_for=frozenset(use.volume.server for use in own if use.volume.server),
-            confined=confinement(lab.name, name),
-            told={"storage": document(lab, name, used, addresses, _unknown)},
-        )
-    own = [use for use in used if use.node == name]
-    serves = tuple((volume.name, place(volume)) for volume in served(lab, name))
-    raw = tuple((use.target, LOOP_MAJOR, loop(lab.name, use.volume.name)) for use in own if use.raw)
-    shape: dict[str, Any] = {}
-    told: dict[str, Any] = {}
-    if serves:
-        shape["serves"] = (serves, sorted(kinds(lab, name)))
-        told["clients"] = (exports(lab, name, used, addresses), _open(targets(lab, name, used, _unknown)))
-    if raw:
-        shape["devices"] = raw
-    return Part(
-        serves=serves,
-        mounts=tuple(use.target for use in own if not use.raw),
-        raw=raw,
-        confined=Confinement(
-            device_rules=tuple(f"b {major}:{minor} rw" for _, major, minor in raw),
-            security=(f"seccomp={recipe.seccomp}",) if recipe.seccomp else (),
-        ),
-        shape=shape,
-        told=told,
-    )
-
-
-def _unknown(login: str) -> str:
-    return ""
-
-
-def _open(found: Iterable[TargetOf]) -> list[tuple[Any, ...]]:
-    """Targets with the secrets of their accounts in what is compared: the file's own may have changed."""
-    return [(each, [(known.user, known.password) for known in each.accounts]) for each in found]

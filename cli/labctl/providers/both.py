@@ -55,7 +55,8 @@ class Both:
 
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`: what both know, each asked only where the lab may have something of it."""
-        machines = "vagrant" in self._wanted or self._vagrant.place(lab).exists
+        place = self._vagrant.place(lab)
+        machines = "vagrant" in self._wanted or place.exists or place.disks.exists()
         if not machines and lab not in self._elsewhere:
             return self._docker.observe(lab, images=images)
         self._vagrant.check()
@@ -170,8 +171,8 @@ class Both:
     # ------------------------------------------------------------ the host
 
     def free(self) -> int | None:
-        """See `Provider.free`: volumes are the engine's."""
-        return self._docker.free()
+        """See `Provider.free`: of the engine's disk, where there is one."""
+        return self._docker.free() if "docker" in self._wanted else self._vagrant.free()
 
     def clear_leftovers(self) -> Sequence[str]:
         """See `Provider.clear_leftovers`."""
@@ -207,6 +208,7 @@ def _merged(containers: Observed, machines: Observed) -> Observed:
         containers,
         nodes={**containers.nodes, **machines.nodes},
         networks={**containers.networks, **machines.networks},
+        volumes={**containers.volumes, **machines.volumes},
         images=containers.images | machines.images,
         taken_subnets=tuple(
             sorted({each for each in (*containers.taken_subnets, *machines.taken_subnets) if each not in own})
@@ -228,6 +230,7 @@ def _together(containers: ObservedLab, machines: ObservedLab) -> ObservedLab:
         nodes=containers.nodes + machines.nodes,
         running=containers.running + machines.running,
         networks=containers.networks + machines.networks,
+        volumes=containers.volumes + machines.volumes,
         created=min(each for each in (containers.created, machines.created) if each) if machines.created else 0.0,
         providers=containers.providers | machines.providers,
         owner=containers.owner or machines.owner,

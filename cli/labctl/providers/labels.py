@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from labctl.model.lab import Port
-from labctl.plan.model import Desired, DesiredNode, DesiredVolume
+from labctl.plan.model import Attached, Desired, DesiredNode, DesiredVolume
 
 SCHEMA = "labctl.schema"
 LAB = "labctl.lab"
@@ -52,6 +52,10 @@ def of_node(desired: Desired, node: DesiredNode) -> dict[str, str]:
     elif node.node.box is not None:
         labels["labctl.box"] = node.node.box
         labels["labctl.packages"] = " ".join(node.node.packages)
+    if node.provider == "vagrant":
+        # An engine tells by itself what is in a container, and containers of labctl's own what is mounted there.
+        labels["labctl.volumes"] = " ".join(node.volumes)
+        labels["labctl.attached"] = json.dumps([[e.volume, e.target, e.read_only, e.raw] for e in node.attached])
     return labels
 
 
@@ -93,6 +97,14 @@ def ports(labels: Mapping[str, str]) -> tuple[Port, ...]:
     try:
         listed = json.loads(labels.get("labctl.ports", "[]"))
         return tuple(Port(int(inner), int(outer), kind, where) for inner, outer, kind, where in listed)
+    except (ValueError, TypeError):
+        return ()
+
+
+def attached(labels: Mapping[str, str]) -> tuple[Attached, ...]:
+    """The served volumes that a machine brings to itself."""
+    try:
+        return tuple(Attached(*each) for each in json.loads(labels.get("labctl.attached", "[]")))
     except (ValueError, TypeError):
         return ()
 

@@ -58,9 +58,10 @@ def _rows(volume: StoredVolume) -> list[list[Cell]]:
 def _use(use: UseDocument) -> list[Cell]:
     kind = " (raw)" if use.raw else " (ro)" if use.read_only else ""
     state: str = use.phase
-    if use.active and (use.standby or use.down):
-        others = [*(f"{each} standby" for each in use.standby), *(f"{each} down" for each in use.down)]
-        state = f"{state}: {use.active} active, {', '.join(others)}"
+    if use.standby or use.down:
+        paths = [f"{use.active} active"] if use.active else []
+        paths += [*(f"{each} standby" for each in use.standby), *(f"{each} down" for each in use.down)]
+        state = f"{state}: {', '.join(paths)}"
     version = f" v{use.version}" if use.version else ""
     return [f"{use.node}:{use.target}{kind}", (state, _PHASES[use.phase]), f"{use.way or ''}{version}"]
 

@@ -12,11 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from labctl.errors import DeadlineError, LabctlError
-from labctl.plan.model import JOINT, Desired, DesiredNetwork, DesiredNode, MachineBox
+from labctl.plan.model import JOINT, Desired, DesiredNetwork, DesiredNode, DesiredVolume, MachineBox
 from labctl.providers import hosttables, labels
-from labctl.providers.vagrant import boxes, libvirt, taps
+from labctl.providers.vagrant import boxes, libvirt, taps, volumes
 from labctl.providers.vagrant.place import Place
-from labctl.providers.vagrant.vagrantfile import Interface, Machine
+from labctl.providers.vagrant.vagrantfile import Disk, Interface, Machine
 
 MEMORY, DESKTOP_MEMORY = 512, 768
 """MiB of a machine whose lab file does not say."""
@@ -26,6 +26,8 @@ HEALTH = "labctl.health"
 
 LOOK_EVERY = 5.0
 """Seconds after which it is looked whether a machine that does not answer still runs."""
+
+SYSTEM_DISK = "vda"
 
 BOOT_TIMEOUT = 300.0
 """Seconds from the start of a machine to its ssh."""
@@ -73,7 +75,18 @@ def machine(node: DesiredNode, desired: Desired, identity: Mapping[str, str], ca
         key=_key(identity.get("LAB_KEY", "")),
         interfaces=interfaces,
         dns=_resolvers(desired.networks[outside]) if outside else (),
+        disks=tuple(_disk(desired.volumes[name]) for name in node.volumes),
     )
+
+
+def serial(engine_name: str) -> str:
+    """The serial number of a volume's disk: 20 characters are what a disk of this kind can have."""
+    return _digest(engine_name)[:20]
+
+
+def _disk(volume: DesiredVolume) -> Disk:
+    file = volumes.file_of(volume.engine_name)
+    return Disk(file, volumes.capacity(volume) >> 30, serial(volume.engine_name))
 
 
 def _resolvers(outside: DesiredNetwork) -> tuple[str, ...]:
@@ -162,10 +175,10 @@ def switch_off(domain: str) -> None:
 
 
 def undefine(domain: str) -> None:
-    """Remove a machine that Vagrant no longer knows, with its disks; gone is fine."""
+    """Remove a machine that Vagrant no longer knows, with its system's disk; gone is fine. Volumes outlive it."""
     switch_off(domain)
     try:
-        libvirt.virsh("undefine", domain, "--remove-all-storage", "--snapshots-metadata", "--managed-save")
+        libvirt.virsh("undefine", domain, "--storage", SYSTEM_DISK, "--snapshots-metadata", "--managed-save")
     except LabctlError as error:
         if not libvirt.gone(error):
             raise

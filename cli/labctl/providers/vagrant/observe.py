@@ -11,7 +11,7 @@ from typing import cast
 from labctl.errors import LabctlError
 from labctl.plan.model import JOINT, Observed, ObservedLab, ObservedNetwork, ObservedNode, State
 from labctl.providers import hosttables, labels
-from labctl.providers.vagrant import fences, leases, libvirt, taps
+from labctl.providers.vagrant import fences, leases, libvirt, taps, volumes
 from labctl.providers.vagrant.machines import HEALTH
 from labctl.providers.vagrant.networks import SUBNET, read
 from labctl.providers.vagrant.place import Kept
@@ -21,8 +21,11 @@ Labels = Mapping[str, str]
 _NOTHING: Labels = MappingProxyType({})
 
 
-def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observed:
-    """All of one lab. `kept` is what its directory knows of the machines, `images` those that are on this host."""
+def lab(name: str, kept: Mapping[str, Kept], images: Collection[str], *, disks: bool) -> Observed:
+    """All of one lab. `kept` is what its directory knows of the machines, `images` those that are on this host.
+
+    `disks` is whether machines of the lab have volumes.
+    """
     networks = libvirt.networks("")
     own = {each.name: given for each in networks if _of(given := read(each.labels), name)}
     ends = [end for each in [*own] if (end := leases.expiry(own[each])) is not None and own.pop(each)]
@@ -37,13 +40,16 @@ def lab(name: str, kept: Mapping[str, Kept], images: Collection[str]) -> Observe
     }
     there = {network.removeprefix(JOINT) for network in found}
     nodes = {given[labels.NAME]: _node(domain, given, kept.get(given[labels.NAME]), there) for domain, given in domains}
-    labelled = [*own.values(), *(given for _, given in domains)]
+    known = volumes.observed(f"labctl-{name}-") if disks else []
+    data = [(given, volume) for given, volume in known if given.get(labels.LAB) == name]
+    labelled = [*own.values(), *(given for _, given in domains), *(given for given, _ in data)]
     others = {_subnet(each, _NOTHING) for each in networks if each.name not in own and each.address}
     mine = {each.subnet for each in found.values()}
     return Observed(
         lab=name,
         nodes=dict(sorted(nodes.items())),
         networks=dict(sorted(found.items())),
+        volumes={volume.name: volume for _, volume in data},
         images=frozenset(images),
         taken_subnets=tuple(sorted(others | {route for route in hosttables.routes() if route not in mine})),
         taken_ports=hosttables.listening(),
@@ -61,6 +67,9 @@ def labs() -> tuple[ObservedLab, ...]:
         given = read(domain.description)
         if labels.LAB in given:
             nodes.setdefault(given[labels.LAB], []).append((domain, given))
+    data: dict[str, list[Labels]] = {}
+    for given, _ in volumes.observed():
+        data.setdefault(given.get(labels.LAB, ""), []).append(given)
     for network in libvirt.networks("labctl-"):
         given = read(network.labels)
         if labels.LAB in given and leases.expiry(given) is not None:
@@ -72,18 +81,24 @@ def labs() -> tuple[ObservedLab, ...]:
             name=name,
             directories=frozenset(
                 given[labels.DIRECTORY]
-                for given in (*networks.get(name, ()), *(given for _, given in nodes.get(name, ())), ends.get(name, {}))
+                for given in (
+                    *networks.get(name, ()),
+                    *(given for _, given in nodes.get(name, ())),
+                    *data.get(name, ()),
+                    ends.get(name, {}),
+                )
                 if labels.DIRECTORY in given
             ),
             nodes=len(nodes.get(name, ())),
             running=sum(domain.state == "running" for domain, _ in nodes.get(name, ())),
             networks=sum(not given[labels.NAME].startswith(JOINT) for given in networks.get(name, ())),
+            volumes=len(data.get(name, ())),
             created=min((float(given.get("labctl.created", 0)) for _, given in nodes.get(name, ())), default=0.0),
             providers=frozenset({"vagrant"}),
             owner=next((o for _, given in nodes.get(name, ()) if (o := given.get(labels.OWNER))), ""),
             expires=leases.expiry(ends.get(name, {})),
         )
-        for name in sorted({*nodes, *networks, *ends})
+        for name in sorted({*nodes, *networks, *data, *ends})
     )
 
 
@@ -106,6 +121,8 @@ def _node(domain: libvirt.Domain, given: Labels, kept: Kept | None, networks: Co
         lab=given[labels.LAB],
         desktop=given.get("labctl.desktop"),
         packages=frozenset(given.get("labctl.packages", "").split()),
+        volumes=tuple(given.get("labctl.volumes", "").split()),
+        attached=labels.attached(given),
         created=float(given.get("labctl.created", 0)),
         status={"exited": "shut off", "dead": "crashed"}.get(domain.state, domain.state),
     )

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labctl.providers.vagrant.vagrantfile import Interface, Machine, Settings, render
+from labctl.providers.vagrant.vagrantfile import Disk, Interface, Machine, Settings, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Place:
     @property
     def exists(self) -> bool:
         return self.path.is_dir()
+
+    @property
+    def disks(self) -> Path:
+        """Is there while machines of the lab have disks of their own, which outlive them and this directory."""
+        return self.path.parents[2] / "disks" / self.path.parent.name
 
     def console(self, name: str) -> Path:
         """Where libvirt writes what the machine says on its serial line."""
@@ -84,6 +89,7 @@ def _kept(known: dict[str, Any]) -> Kept:
     machine = dict(known["machine"])
     machine["interfaces"] = tuple(Interface(**each) for each in machine["interfaces"])
     machine["dns"] = tuple(machine["dns"])
+    machine["disks"] = tuple(Disk(**each) for each in machine.get("disks", ()))
     return Kept(Machine(**machine), str(known["told"]))
 
 

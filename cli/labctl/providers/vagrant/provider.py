@@ -14,18 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.errors import HostError, LabctlError
-from labctl.features.base import HOSTS, MOTD
+from labctl.errors import LabctlError
 from labctl.plan.model import (
     MANAGEMENT,
     Desired,
     DesiredNetwork,
     DesiredNode,
+    DesiredVolume,
     MachineBox,
     Observed,
     ObservedLab,
     ObservedNetwork,
     ObservedNode,
+    ObservedVolume,
     Target,
     Wanted,
 )
@@ -42,6 +43,8 @@ from labctl.providers.vagrant import (
     needs,
     networks,
     observe,
+    telling,
+    volumes,
 )
 from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.together import Together
@@ -58,9 +61,6 @@ UP_TIMEOUT = 300.0
 """Seconds that Vagrant may take for the machines of a lab to come up; half of it again for each further one."""
 
 DESTROY_TIMEOUT = 120.0
-
-SEEDED = "/etc/lab/seeded"
-"""Says to a machine that it was told all that it has to know."""
 
 
 class Vagrant:
@@ -117,7 +117,8 @@ class Vagrant:
     def observe(self, lab: str, *, images: Collection[str] = ()) -> Observed:
         """See `Provider.observe`."""
         here = [tag for tag in images if machines.is_here(tag, self._vagrant_home)]
-        found = observe.lab(lab, self.place(lab).kept(), here)
+        place = self.place(lab)
+        found = observe.lab(lab, place.kept(), here, disks=place.disks.is_dir() or not place.exists)
         return replace(found, nodes=health.told(found.nodes, self.shell))
 
     def labs(self, *, sizes: bool = False) -> tuple[ObservedLab, ...]:
@@ -143,11 +144,13 @@ class Vagrant:
         elif isinstance(target, DesiredNode):
             made = machines.machine(target, desired, identity or {}, self._cache)
             self.place(desired.lab).keep(made, self._settings(target, desired))
-            told = {entry.path: entry for entry in (*_names(target, desired), *seed, Entry(SEEDED, b""))}
             with self._lock:
-                self._seeds[target.engine_name] = tuple(told.values())
+                self._seeds[target.engine_name] = telling.whole(target, desired, seed)
+        elif isinstance(target, DesiredVolume):
+            self.place(desired.lab).disks.mkdir(mode=0o700, parents=True, exist_ok=True)
+            volumes.create(target, desired)
         else:
-            raise HostError("virtual machines have no volumes yet", code="LAB-LAB-004")
+            raise TypeError(target)
 
     def _box(self, box: MachineBox, on_line: Line | None) -> None:
         file = boxes.build(box, self._cache, self._trust.proxies, on_line)
@@ -267,8 +270,10 @@ class Vagrant:
             self._remove(target)
         elif isinstance(target, MachineBox):
             self.client(self._cache).forget(target.tag, timeout=60.0)
+        elif isinstance(target, DesiredVolume | ObservedVolume):
+            volumes.remove(target, self.place(volumes.lab_of(target)).disks)
         else:
-            raise HostError("virtual machines have no volumes yet", code="LAB-LAB-004")
+            raise TypeError(target)
 
     def _remove(self, node: DesiredNode | ObservedNode) -> None:
         lab, domain = node.lab, _domain(node)
@@ -375,12 +380,6 @@ class Vagrant:
 
 def _domain(node: DesiredNode | ObservedNode) -> str:
     return f"labctl-{node.lab}-{node.name}"
-
-
-def _names(node: DesiredNode, desired: Desired) -> tuple[Entry, ...]:
-    """What a container is told by the engine: the names of the others, and its own."""
-    lines = "".join(f"{line}\n" for line in node.hosts)
-    return (Entry(HOSTS, lines.encode()), Entry(MOTD, f"{node.name} in lab {desired.lab}\n".encode()))
 
 
 def _host_key(lines: Iterator[str]) -> str | None:

@@ -26,6 +26,15 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk that outlives the machine: a file of libvirt's pool, of `size` GiB, known in the machine by `serial`."""
+
+    file: str
+    size: int
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """One machine. `labels` is what it is known again by, as text; `key` a public ssh key without its type."""
 
@@ -38,6 +47,7 @@ class Machine:
     key: str
     interfaces: tuple[Interface, ...] = ()
     dns: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,8 @@ def _machine(machine: Machine, lab: str) -> Iterator[str]:
     yield f"      libvirt.cpus = {machine.cpus}"
     console = f"File.join(__dir__, {_quoted(machine.name + '.console')})"
     yield f'      libvirt.serial type: "file", source: {{ path: {console} }}'
+    for disk in machine.disks:
+        yield f"      libvirt.storage :file, {', '.join(_disk(disk))}"
     yield f"      libvirt.description = {_quoted(machine.labels)}"
     yield "      libvirt.cmd_line = [KERNEL, *%w["
     for word in kernel_words(machine, lab).split():
@@ -148,6 +160,15 @@ def _network(interface: Interface) -> Iterator[str]:
     yield "libvirt__dhcp_enabled: false"
     yield "libvirt__always_destroy: false"
     yield "auto_config: false"
+
+
+def _disk(disk: Disk) -> Iterator[str]:
+    yield f"path: {_quoted(disk.file)}"
+    yield f"size: '{disk.size}G'"
+    yield "type: 'qcow2'"
+    yield f"serial: {_quoted(disk.serial)}"
+    yield "cache: 'writeback'"
+    yield "allow_existing: true"
 
 
 def _mask(prefix: int) -> str:

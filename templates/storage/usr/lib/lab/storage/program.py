@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,14 @@ _ALONE = 60.0
 """Seconds without any network after which the node is taken for gone: nothing could ever be written any more."""
 
 
-class Program:
-    """All volumes of storage.json, by name."""
+Volumes = Callable[[dict[str, Any]], dict[str, tuple[type[Life], dict[str, Any]]]]
 
-    def __init__(self) -> None:
+
+class Program:
+    """All volumes of storage.json, by name; `volumes` says what each of them is."""
+
+    def __init__(self, volumes: Volumes) -> None:
+        self._volumes = volumes
         self._state = State()
         self._lives: dict[str, Life] = {}
         self._stamp: tuple[int, int] | None = None
@@ -41,8 +46,6 @@ class Program:
 
     def run(self) -> int:
         """Until it is asked to end, or its node is gone."""
-        for place in ("/lab/probe", "/lab/mounts"):
-            Path(place).mkdir(parents=True, exist_ok=True)
         beat = connected = time.monotonic()
         while not self._ended.wait(_LOOK):
             self._follow()
@@ -69,13 +72,13 @@ class Program:
             if stamp == self._stamp:
                 return
             data = json.loads(CONFIGURATION.read_text())
-            wanted = _volumes(data)
+            wanted = self._volumes(data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             if self._stamp is not None or not isinstance(error, FileNotFoundError):
                 print(f"{CONFIGURATION} cannot be read: {type(error).__name__}", flush=True)
             return
         self._stamp = stamp
-        self._numbers = [device["loop"] for device in data.get("devices", ())]
+        self._numbers = [device["loop"] for device in data.get("devices", ()) if "loop" in device]
         old = [
             name
             for name, life in self._lives.items()
@@ -96,7 +99,7 @@ class Program:
             life.join(deadline - time.monotonic())
 
 
-def _volumes(data: dict[str, Any]) -> dict[str, tuple[type[Life], dict[str, Any]]]:
+def volumes(data: dict[str, Any]) -> dict[str, tuple[type[Life], dict[str, Any]]]:
     kinds: dict[str, type[Life]] = {"nfs": NfsVolume, "iscsi": IscsiVolume}
     wanted: dict[str, tuple[type[Life], dict[str, Any]]] = {}
     for mount in data.get("mounts", ()):
@@ -108,7 +111,9 @@ def _volumes(data: dict[str, Any]) -> dict[str, tuple[type[Life], dict[str, Any]
 
 def main() -> int:
     """The storage container's program."""
-    program = Program()
+    for place in ("/lab/probe", "/lab/mounts"):
+        Path(place).mkdir(parents=True, exist_ok=True)
+    program = Program(volumes)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, program.end)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
