@@ -36,7 +36,7 @@ test: environment engine hypervisor programs ## all gates and tests (engine, bro
 gates: environment ## only what needs neither engine nor browser
 	@$(BIN)/pytest -m "not engine and not browser and not soak and not vm" $(ARGS)
 
-soak: environment engine programs ## the long rounds
+soak: environment engine hypervisor programs ## the long rounds
 	@$(call grouped,$(BIN)/pytest -m soak --timeout 7200 $(ARGS))
 
 machines: environment hypervisor ## only the tests that start virtual machines

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.lab import cache
 from labctl.providers.vagrant import libvirt
+from tests.support.boxes import share_boxes
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
@@ -64,10 +64,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, labctl_home: Path) -> Iterator[Project]:
-    labctl_home.mkdir()
-    boxes = cache({name: value for name, value in os.environ.items() if name != "LABCTL_HOME"})
-    boxes.mkdir(parents=True, exist_ok=True)
-    (labctl_home / "cache").symlink_to(boxes)
+    share_boxes(labctl_home)
     made = Project(tmp_path, f"w-test-{secrets.token_hex(2)}")
     try:
         yield made
