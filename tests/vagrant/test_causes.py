@@ -140,3 +140,20 @@ def test_libvirt_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(LabctlError, match="gave no answer within") as caught:
         libvirt.virsh("list", timeout=0.5)
     assert caught.value.exit_code == 5
+
+
+def test_vagrant_is_ended_when_all_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "vagrant"
+    program.write_text("#!/bin/sh\necho waiting\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    asked: list[None] = []
+
+    def enough() -> bool:
+        asked.append(None)
+        return len(asked) == 2
+
+    began = time.monotonic()
+    Vagrant(tmp_path).up_all(["web"], timeout=30.0, enough=enough)
+    assert len(asked) == 2
+    assert time.monotonic() - began < 8

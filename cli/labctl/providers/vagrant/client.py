@@ -26,7 +26,7 @@ _KEEP_LINES = 15
 _TRACE = re.compile(r"\.rb:\d+:in ")
 """A line of Ruby's own stack: what went wrong stands above it."""
 
-CHECK_EVERY = 3.0
+CHECK_EVERY = 0.5
 """Seconds of silence after which it is looked whether there is still anything to wait for."""
 
 QUIET = {
@@ -48,12 +48,13 @@ class Vagrant(vagrant.Vagrant):
         )
         self.timeout = 600.0
 
-    def up_all(self, names: Sequence[str], *, timeout: float, check: Callable[[], None]) -> None:
+    def up_all(self, names: Sequence[str], *, timeout: float, enough: Callable[[], bool]) -> None:
         """Make the named machines by one process, at the same time. What was made stays when another one fails.
 
-        What `check` raises, asked every few seconds, ends it: Vagrant itself waits for a machine that has ended.
+        `enough` is asked all the time: once it is true Vagrant is ended, which would go on asking machines that run.
+        What it raises ends Vagrant too, which waits for a machine that has ended.
         """
-        self._call(["up", *names, "--no-destroy-on-error", "--no-provision", "--parallel"], timeout, None, check)
+        self._call(["up", *names, "--no-destroy-on-error", "--no-provision", "--parallel"], timeout, None, enough)
 
     def destroy_all(self, names: Sequence[str], *, timeout: float) -> None:
         """Remove the named machines by one process."""
@@ -80,7 +81,7 @@ class Vagrant(vagrant.Vagrant):
         args: Sequence[str | None],
         timeout: float,
         on_line: Line | None,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], bool] | None = None,
     ) -> str:
         """Run Vagrant and return what it said. Raises `DeadlineError` or `LabctlError` with its last lines."""
         argv: list[Any] = self._make_vagrant_command(args)  # type: ignore[no-untyped-call]
@@ -117,7 +118,7 @@ def _read(
     end: float,
     said: list[str],
     on_line: Line | None,
-    check: Callable[[], None] | None,
+    check: Callable[[], bool] | None,
 ) -> int | None:
     """All that the process says, a line at a time, and its exit code; None when it went on beyond `end`."""
     import selectors
@@ -128,8 +129,9 @@ def _read(
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0:
             if not selector.select(min(left, CHECK_EVERY)):
-                if check is not None:
-                    check()
+                if check is not None and check():
+                    process.kill()  # it has written down what it has to know of the machines
+                    return 0
                 continue
             data = os.read(process.stdout.fileno(), 65536)
             *lines, rest = (rest + data).split(b"\n") if data else (rest, b"")

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,6 @@ from labctl.errors import DeadlineError, LabctlError
 from labctl.plan.model import JOINT, Desired, DesiredNetwork, DesiredNode, DesiredVolume, MachineBox
 from labctl.providers import hosttables, labels
 from labctl.providers.vagrant import boxes, libvirt, taps, volumes
-from labctl.providers.vagrant.place import Place
 from labctl.providers.vagrant.vagrantfile import Disk, Interface, Machine
 
 MEMORY, DESKTOP_MEMORY = 512, 768
@@ -112,15 +111,8 @@ def state(domain: str) -> str | None:
     return found.state if found is not None else None
 
 
-def still_there(prefix: str, names: Collection[str], place: Place) -> None:
-    """Raise `LabctlError` when one of the machines, which are being started, has ended."""
-    for each in libvirt.domains(prefix):
-        name = each.name.removeprefix(prefix)
-        if name in names and each.state in ("exited", "dead") and place.console(name).exists():
-            raise _ended(name, place.console(name))
-
-
-def _ended(name: str, console: Path) -> LabctlError:
+def ended(name: str, console: Path) -> LabctlError:
+    """The error of a machine that ended while it started."""
     return LabctlError(
         f"{name} ended while it started: {phase(console)}",
         details=tail(console, 12),
@@ -140,7 +132,7 @@ def wait(name: str, domain: str, console: Path, answers: Callable[[], bool], che
         if now - looked > LOOK_EVERY:
             looked = now
             if state(domain) not in ("running", "paused"):
-                raise _ended(name, console)
+                raise ended(name, console)
         if now > end:
             raise DeadlineError(
                 f"{name} did not answer over ssh within {BOOT_TIMEOUT:g} s: {phase(console)}",

@@ -6,7 +6,6 @@ libvirt's own objects carry what a lab is known by, as an engine's labels do; th
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -47,6 +46,7 @@ from labctl.providers.vagrant import (
     volumes,
 )
 from labctl.providers.vagrant.place import Place
+from labctl.providers.vagrant.starting import Starting, answers
 from labctl.providers.vagrant.together import Together
 from labctl.providers.vagrant.vagrantfile import Settings
 from labctl.recipe import Entry, Trust
@@ -86,6 +86,7 @@ class Vagrant:
         self._lock = threading.RLock()
         self._places: dict[str, Place] = {}
         self._ups: dict[str, Together] = {}
+        self._starting: dict[str, DesiredNode | ObservedNode] = {}
         self._downs: dict[str, Together] = {}
         self._connections: dict[str, Connection] = {}
         self._seeds: dict[str, tuple[Entry, ...]] = {}
@@ -183,6 +184,7 @@ class Vagrant:
         failed: LabctlError | None = None
         if known is None:
             with self._lock:
+                self._starting[domain] = node
                 up = self._ups.setdefault(lab, Together(lambda names: self._up(lab, names)))
             try:
                 up(node.name)
@@ -192,23 +194,23 @@ class Vagrant:
                     raise
         elif known == "paused":
             libvirt.virsh("resume", domain)
-            machines.wait(node.name, domain, place.console(node.name), lambda: self._answers(node), None)
+            machines.wait(node.name, domain, place.console(node.name), lambda: answers(node), None)
             clock.set_to_the_hosts(self.shell(node))
         elif known != "running":
             self._forget_connection(domain)
             libvirt.virsh("start", domain)
         try:
-            machines.wait(node.name, domain, place.console(node.name), lambda: self._answers(node), None)
+            machines.wait(node.name, domain, place.console(node.name), lambda: answers(node), None)
         except LabctlError as error:
             raise error from failed
         self._tell(node)
 
     def _up(self, lab: str, names: Sequence[str]) -> None:
         timeout = UP_TIMEOUT * (1 + (len(names) - 1) / 2)
-        place = self.place(lab)
-        self.client(place.path).up_all(
-            names, timeout=timeout, check=lambda: machines.still_there(f"labctl-{lab}-", names, place)
-        )
+        prefix, place = f"labctl-{lab}-", self.place(lab)
+        with self._lock:
+            nodes = {name: self._starting[f"{prefix}{name}"] for name in names}
+        self.client(place.path).up_all(names, timeout=timeout, enough=Starting(prefix, nodes, place).all_answer)
 
     def _tell(self, node: DesiredNode | ObservedNode) -> None:
         """Give a new machine what it was made for, once; its services begin with that."""
@@ -229,17 +231,6 @@ class Vagrant:
         found = next((each for each in libvirt.domains(domain) if each.name == domain), None)
         if found is not None:
             self.place(node.lab).told(node.name, found.uuid)
-
-    def _answers(self, node: DesiredNode | ObservedNode) -> bool:
-        address = str(next(iter(node.addresses.values()), ""))
-        try:
-            with socket.create_connection((address, 22), timeout=2.0) as connection:
-                connection.settimeout(5.0)
-                greeting = connection.recv(256)
-                connection.sendall(b"SSH-2.0-labctl\r\n")  # an end without it is noted as an error
-                return greeting.startswith(b"SSH-2.0-")
-        except OSError:
-            return False
 
     def pause(self, node: ObservedNode) -> None:
         """See `Provider.pause`. Its clock stands still meanwhile, and is set when it goes on."""
