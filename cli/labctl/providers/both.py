@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from labctl.errors import ConflictError, HostError
-from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
+from labctl.plan.model import JOINT, Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
 from labctl.providers.base import Line, Provider, Shell
 from labctl.providers.session import Access
 from labctl.recipe import Entry
@@ -64,9 +64,9 @@ class Both:
         try:
             containers = self._docker.observe(lab, images=images)
         except HostError:
-            if "docker" in self._wanted:
+            if "docker" in self._wanted or any(name.startswith(JOINT) for name in found.networks):
                 raise
-            return found  # machines need no engine
+            return found  # machines alone need no engine
         return _merged(containers, found)
 
     @cached_property

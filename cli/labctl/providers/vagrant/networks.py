@@ -67,6 +67,19 @@ def start(name: str) -> None:
             raise
 
 
+def wake(lab: str) -> None:
+    """Have all networks of the lab run and apart from others: after a start of the host none does."""
+    prefix = f"labctl-{lab}-"
+    apart = fences.standing(prefix)
+    for each in libvirt.networks(prefix):
+        if read(each.labels).get(labels.LAB) != lab:
+            continue
+        if each.name not in apart:
+            fences.put(each.name, each.bridge, lab=lab, shut=not each.forward, outward=fences.outward())
+        if not each.active:
+            start(each.name)
+
+
 def remove(network: DesiredNetwork | ObservedNetwork) -> None:
     """Remove the network with what keeps it apart; gone is fine."""
     for command in ("net-destroy", "net-undefine"):

@@ -198,6 +198,7 @@ class Vagrant:
             clock.set_to_the_hosts(self.shell(node))
         elif known != "running":
             self._forget_connection(domain)
+            networks.wake(lab)
             libvirt.virsh("start", domain)
         try:
             machines.wait(node.name, domain, place.console(node.name), lambda: answers(node), None)
