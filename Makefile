@@ -1,7 +1,7 @@
 # Everything that is done to this project by name. `make help` lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test gates machines bench scale soak linters lint fmt lock clean environment engine hypervisor programs
+.PHONY: help docs demo test gates fuzz machines bench scale soak linters lint fmt lock clean environment engine hypervisor programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ gates: environment ## only what needs neither engine nor browser
 
 soak: environment engine hypervisor programs ## the long rounds
 	@$(call grouped,$(BIN)/pytest -m soak --timeout 7200 $(ARGS))
+
+fuzz: environment ## the lab file under texts that reach new code, an hour of it; ARGS="-max_total_time=60" for a minute
+	@$(BIN)/python -m tests.fuzz -max_total_time=3600 $(ARGS)
 
 machines: environment hypervisor ## only the tests that start virtual machines
 	@$(BIN)/pytest -m vm --timeout 1200 $(ARGS)
