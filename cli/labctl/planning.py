@@ -308,7 +308,6 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
 def _unbuilt(node: Node) -> list[str]:
     """What of a virtual machine's part of the lab file is not built yet."""
     parts = {
-        "desktops": node.desktop,
         "mounts of the host's directories": [mount for mount in node.mounts if mount.source],
         "images": node.image,
         f"Vagrant's provider {node.vagrant_provider}": node.vagrant_provider not in (None, "libvirt"),

@@ -231,9 +231,11 @@ class Work:
         from labctl.features import gateway
 
         nodes = self.planned.whole.nodes
-        near = nodes[GATEWAY].addresses
+        own = nodes[GATEWAY]
         screens = []
         for node in nodes.values():
+            # This host reaches every machine, a container those on its own networks.
+            near = node.addresses if own.provider == "host" else own.addresses
             address = next((node.addresses[name] for name in near if name in node.addresses), None)
             if node.role != "node":
                 continue

@@ -79,7 +79,11 @@ def _link(lab: RunningLab, node: str | None, *, view_only: bool) -> Link:
     port = lab.gateway_port
     if port is None:
         raise LabctlError(f"lab {lab.name} has no desktop", hint="`desktop: true` gives a node one", code="LAB-VNC-001")
-    if lab.observed.nodes[GATEWAY].state != "running":
+    gateway = lab.observed.nodes[GATEWAY]
+    if gateway.state != "running" and gateway.provider == "host":
+        with lab.directory.lock():
+            lab.provider.start(gateway)
+    elif gateway.state != "running":
         raise LabctlError(f"the gateway of lab {lab.name} does not run", hint=_up(lab), code="LAB-VNC-002")
     require_secrets(lab)
     if known is None:

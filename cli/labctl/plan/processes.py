@@ -26,7 +26,7 @@ def with_ports(wanted: Mapping[str, DesiredNode]) -> DesiredNode:
     process = wanted[PORTS]
     return replace(
         process,
-        content=digests.content(process.node, told),
+        content=digests.content(process.node, (), {"ports": told}),
         ports=tuple(port for _, _, port in published(wanted)),
         chosen_ports=frozenset().union(*(node.chosen_ports for node in wanted.values())),
     )
