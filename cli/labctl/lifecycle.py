@@ -218,6 +218,9 @@ def start(lab: RunningLab, names: Sequence[str], *, emit: Emit, timeout: float) 
     end = time.monotonic() + timeout
     nodes = {node.name: node for node in lab.nodes(names)}
     started = [Step(Verb.START, node_ref(n.name), "asked for", n) for n in nodes.values() if n.state != "running"]
+    # What an engine brings back by itself, the host does not.
+    ended = [node for node in lab.observed.nodes.values() if node.provider == "host" and node.state != "running"]
+    started += [Step(Verb.START, node_ref(node.name), "it ended", node) for node in ended]
     verified = [
         Step(Verb.VERIFY, node_ref(name), "just started", node, frozenset({f"{Verb.START} {node_ref(name)}"}))
         for name, node in nodes.items()

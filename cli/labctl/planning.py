@@ -98,7 +98,8 @@ def _makings(lab: Lab) -> dict[str, Making]:
             recipe = features.recipe(node, serves=serves, mounts=mounts)
             made[key] = Making(_baked(node.provider, node.box, recipe, trust), recipe)
         makings[name] = made[key]
-    if any(node.desktop for node in lab.nodes.values() if node.provider == "docker"):
+    containers = any(node.provider == "docker" for node in lab.nodes.values())
+    if containers and any(node.desktop for node in lab.nodes.values()):
         recipe = features.gateway_recipe()
         makings[GATEWAY] = Making(bake_gateway(base_image(default_box()), recipe, trust), recipe)
     makings |= _processes(lab)

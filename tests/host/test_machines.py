@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from labctl.features.gateway import ON_HOST
+from labctl.probe.desktops import desktop_findings
 from labctl.probe.fix import repair
 from labctl.probe.host import Attempt, Host
 from labctl.probe.hypervisor import hypervisor_findings
@@ -146,3 +148,13 @@ def test_the_answer_is_kept_until_the_host_starts_again(tmp_path: Path, monkeypa
     assert acceleration.judge(tmp_path / "cache", tmp_path / "k", tmp_path / "i") == first
     monkeypatch.setattr(acceleration, "_boot", lambda: "another")
     assert not acceleration.judge(tmp_path / "cache", tmp_path / "k", tmp_path / "i").emulated
+
+
+def test_what_shows_desktops_is_installed_for_a_lab_that_needs_it(tmp_path: Path) -> None:
+    host = made_up_host(tmp_path)
+    (finding,) = desktop_findings(host, needed=True)
+    assert (finding.status, finding.packages) == ("missing", ("novnc", "python3-websockify"))
+    (finding,) = desktop_findings(host, needed=False)
+    assert (finding.status, finding.packages) == ("limited", ())
+    there = made_up_host(tmp_path, files=dict.fromkeys(ON_HOST.values(), ""))
+    assert [each.status for each in desktop_findings(there, needed=True)] == ["ok"]

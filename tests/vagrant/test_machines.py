@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.providers.vagrant import libvirt
 from tests.support.boxes import share_boxes
+from tests.vagrant.left import left
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
@@ -70,16 +70,6 @@ def project(tmp_path: Path, labctl_home: Path) -> Iterator[Project]:
         yield made
     finally:
         made.labctl("down")
-
-
-def left(name: str) -> list[str]:
-    """What libvirt has of a lab: machines, networks and disks."""
-    volumes = [line.split()[0] for line in libvirt.virsh("vol-list", "default").splitlines() if line.strip()]
-    return [
-        *(each.name for each in libvirt.domains(f"labctl-{name}-")),
-        *(each.name for each in libvirt.networks(f"labctl-{name}-")),
-        *(each for each in volumes if each.startswith(f"labctl-{name}-")),
-    ]
 
 
 def test_two_machines_from_nothing_to_nothing(project: Project, labctl_home: Path) -> None:

@@ -66,20 +66,20 @@ def doctor(
 def _asked(file: File, kind: Kind | None) -> tuple[frozenset[ProviderName], Sequence[Probe]]:
     """The kinds of machines that are asked about, and the questions."""
     from labctl.lab import cache
-    from labctl.probe.questions import has_boxes, kinds_of, questions
+    from labctl.probe.questions import has_boxes, has_desktops_here, kinds_of, questions
 
     kinds: frozenset[ProviderName] = frozenset(["docker", "vagrant"] if kind is Kind.ALL else ["docker"])
     if kind is Kind.VAGRANT:
         kinds = frozenset(["vagrant"])
-    boxes = True
+    boxes, desktops = True, False
     if file:
         from labctl import api
 
         lab = api.load_lab([str(path) for path in file])
-        boxes = has_boxes(lab)
+        boxes, desktops = has_boxes(lab), has_desktops_here(lab)
         if kind is None:
             kinds = kinds_of(lab)
-    return kinds, questions(kinds, boxes=boxes, cache=cache())
+    return kinds, questions(kinds, boxes=boxes, cache=cache(), desktops=desktops)
 
 
 # ---------------------------------------------------------------- mending

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from labctl.model.lab import Node, Port
 from labctl.plan import digests
-from labctl.plan.model import GATEWAY, PORTS, DesiredNode
+from labctl.plan.model import GATEWAY, PORTS, STORING, DesiredNode
 
 
 def gateway(port: int) -> Node:
@@ -38,3 +38,8 @@ def published(nodes: Mapping[str, DesiredNode]) -> Iterator[tuple[str, str, Port
         address = next(iter(node.addresses.values()), None)
         if node.provider == "vagrant" and address is not None:
             yield from ((node.name, str(address), port) for port in node.ports)
+
+
+def is_ready_when_started(wanted: DesiredNode) -> bool:
+    """Of storage the nodes that have it are verified; a process of the host serves when its start has ended."""
+    return wanted.role in STORING or wanted.provider == "host"

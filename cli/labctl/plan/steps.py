@@ -34,6 +34,7 @@ from labctl.plan.model import (
 )
 
 CHANGED = "its subnet or kind changed"
+from labctl.plan.processes import is_ready_when_started
 
 
 def node_ref(name: str) -> str:
@@ -272,7 +273,7 @@ class _Draft:
             parts = digests.changed(known.content, wanted.content)
             because = f"changed: {', '.join(parts)}" if parts else "not known to be finished"
             self._settle(wanted, because, started, anew=False)
-        elif started and wanted.role not in STORING:
+        elif started and not is_ready_when_started(wanted):
             self.add(Verb.VERIFY, ref, "just started", wanted, [started, *self._mounting(wanted)])
 
     def _settle(self, wanted: DesiredNode, because: str, started: str | None, *, anew: bool = True) -> None:
@@ -283,8 +284,8 @@ class _Draft:
             last += self._dependencies(wanted)
         if needs_configuring(wanted) or not anew:
             last = [self.add(Verb.CONFIGURE, ref, because, wanted, last)]
-        if wanted.role in STORING:
-            return  # the nodes that they mount into are what is verified
+        if is_ready_when_started(wanted):
+            return
         self.add(Verb.VERIFY, ref, because if not started else "just started", wanted, last)
 
     def _networks(self, wanted: DesiredNode) -> list[str]:

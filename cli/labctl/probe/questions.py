@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from labctl.model.lab import Lab, ProviderName
+from labctl.probe.desktops import desktop_findings
 from labctl.probe.engine import engine_findings
 from labctl.probe.finding import Finding, Probe
 from labctl.probe.hypervisor import hypervisor_findings
@@ -59,14 +60,22 @@ def has_boxes(lab: Lab) -> bool:
     return any(node.provider == "docker" and node.box is not None for node in lab.nodes.values())
 
 
-def questions(kinds: Collection[ProviderName], *, boxes: bool, cache: Path | None = None) -> tuple[Probe, ...]:
+def has_desktops_here(lab: Lab) -> bool:
+    """Whether this host itself has to show the lab's desktops: it has some, and no containers."""
+    return "docker" not in kinds_of(lab) and any(node.desktop for node in lab.nodes.values())
+
+
+def questions(
+    kinds: Collection[ProviderName], *, boxes: bool, cache: Path | None = None, desktops: bool = False
+) -> tuple[Probe, ...]:
     """What to ask of a host that is to run `kinds` of machines; `boxes`: containers are made from boxes of labctl.
 
-    `cache` is where the boxes of virtual machines lie, one of which is tried.
+    `cache` is where the boxes of virtual machines lie, one of which is tried; `desktops`: they are shown by this host.
     """
     containers = _CONTAINERS + (_BOXES if boxes else ()) if "docker" in kinds else ()
     kvm = Probe("kvm", "acceleration", partial(acceleration_findings, cache=cache), deadline=40)
-    return (*containers, *((*_MACHINES, kvm) if "vagrant" in kinds else ()), *_EVERYWHERE, *_KERNEL)
+    shown = Probe("vm-desktops", "desktops of VMs", partial(desktop_findings, needed=desktops))
+    return (*containers, *((*_MACHINES, kvm, shown) if "vagrant" in kinds else ()), *_EVERYWHERE, *_KERNEL)
 
 
 def able(findings: Collection[Finding]) -> bool:
