@@ -32,9 +32,9 @@ from labctl.plan.model import (
     Target,
     Verb,
 )
+from labctl.plan.processes import is_ready_when_started
 
 CHANGED = "its subnet or kind changed"
-from labctl.plan.processes import is_ready_when_started
 
 
 def node_ref(name: str) -> str:
