@@ -16,10 +16,10 @@ from labctl.probe.host import Attempt, Host
 from labctl.probe.hypervisor import hypervisor_findings
 from labctl.probe.machines import acceleration_findings, box_findings, vagrant_findings
 from labctl.probe.user import InvokingUser
-from labctl.providers.vagrant import acceleration
+from labctl.providers.vagrant import acceleration, reach
 from tests.host.made_up import made_up_host
 
-PROGRAMS = ["libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "iptables", "nft"]
+PROGRAMS = ["libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "iptables", "nft", "ip"]
 SOCKET = {"/run/libvirt/libvirt-sock": ""}
 POOL = "Name: default\nState:  running\nAvailable: {free}\n"
 
@@ -96,7 +96,7 @@ def test_libvirt_that_starts_nothing_is_set_up_once_and_only_without_systemd(tmp
 )
 def test_disks_need_a_place(tmp_path: Path, said: Attempt, status: str, fix: int) -> None:
     host = asked(made_up_host(tmp_path, files=SOCKET, programs=PROGRAMS), pool_info=said)
-    runs, pool = hypervisor_findings(host)
+    runs, pool, *_ = hypervisor_findings(host)
     assert (runs.status, pool.status, len(pool.fix)) == ("ok", status, fix)
     assert "7.2.19" in runs.evidence
 
@@ -158,3 +158,19 @@ def test_what_shows_desktops_is_installed_for_a_lab_that_needs_it(tmp_path: Path
     assert (finding.status, finding.packages) == ("limited", ())
     there = made_up_host(tmp_path, files=dict.fromkeys(ON_HOST.values(), ""))
     assert [each.status for each in desktop_findings(there, needed=True)] == ["ok"]
+
+
+def test_machines_have_to_come_to_their_kernels(tmp_path: Path) -> None:
+    home = tmp_path / "ana"
+    (home / ".vagrant.d").mkdir(parents=True)
+    home.chmod(0o700)
+    settings = tmp_path / "qemu.conf"
+    assert reach.barrier(home / ".vagrant.d", settings, home) == home
+    settings.write_text('#user = "root"\n')
+    assert reach.barrier(home / ".vagrant.d", settings, home) == home
+    settings.write_text('user = "root"\n')
+    assert reach.barrier(home / ".vagrant.d", settings, home) is None
+    settings.unlink()
+    home.chmod(0o711)
+    assert reach.barrier(home / ".vagrant.d", settings, home) is None
+    assert reach.barrier(home / "not" / "there", settings, home) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+from pathlib import Path
 
 from labctl.probe.finding import Argv, Finding
 from labctl.probe.host import Host
@@ -16,6 +17,7 @@ _PROGRAMS = {
     "dnsmasq": "dnsmasq-base",
     "iptables": "iptables",
     "nft": "nftables",
+    "ip": "iproute2",
 }
 """What libvirt, Vagrant and labctl call for machines and their networks, and Debian's package of each."""
 
@@ -75,7 +77,7 @@ def hypervisor_findings(host: Host) -> list[Finding]:
     if tried.code != 0:
         return [_failing(host, _last(tried.output))]
     version = next((line.rpartition(": ")[2] for line in asked.output.splitlines() if "hypervisor" in line), "libvirt")
-    return [Finding("hypervisor", title, "ok", f"{version}, a machine starts"), _pool(host)]
+    return [Finding("hypervisor", title, "ok", f"{version}, a machine starts"), _pool(host), *_reach(host)]
 
 
 def _trying() -> Argv:
@@ -131,6 +133,20 @@ def _pool(host: Host) -> Finding:
     if free >= _ENOUGH:
         return Finding("pool", title, "ok", evidence)
     return Finding("pool", title, "missing" if free < _ROOM else "limited", evidence, "make room: labctl box prune")
+
+
+def _reach(host: Host) -> list[Finding]:
+    """Whether machines, which run as a user of libvirt's, come to their kernels below the home directory."""
+    from labctl.providers.vagrant import reach
+
+    home = Path(host.environ.get("VAGRANT_HOME") or host.user.home / ".vagrant.d")
+    closed = reach.barrier(home, host.path(_CONFIGURATION))
+    if closed is None:
+        return []
+    evidence = f"machines run as a user of libvirt's, who may not pass {closed}"
+    step = ("chmod", "o+x", str(closed))
+    remedy = f"{' '.join(step)} (others may then pass through, not list it)"
+    return [Finding("reach", "boxes of machines", "missing", evidence, remedy, fix=(step,))]
 
 
 def _begin() -> tuple[Argv, ...]:

@@ -56,6 +56,7 @@ class Place:
         """Add or replace a machine, and write the Vagrantfile anew."""
         with self._changing(settings) as known:
             known[machine.name] = Kept(machine)
+            self.console(machine.name).touch(mode=0o644)  # else it is root's, who writes it, alone
 
     def told(self, name: str, uuid: str) -> None:
         """Note that the machine has all that it has to know."""

@@ -42,6 +42,7 @@ from labctl.providers.vagrant import (
     needs,
     networks,
     observe,
+    reach,
     telling,
     volumes,
 )
@@ -161,6 +162,7 @@ class Vagrant:
             self.client(self._cache).add(box.tag, file, timeout=300.0)
 
     def _settings(self, node: DesiredNode, desired: Desired) -> Settings:
+        reach.require(self._vagrant_home)
         box = machines.directory_of(node.image, self._vagrant_home)
         emulated = box is None or acceleration.is_emulated(self._cache, box / "vmlinuz", box / "initrd")
         management = desired.networks[MANAGEMENT]
@@ -171,7 +173,7 @@ class Vagrant:
             management_subnet=str(management.subnet),
             key_file=str(self.place(desired.lab).key),
             emulated=emulated,
-            emulator=str(acceleration.bounded(self._cache)) if emulated else "",
+            emulator=str(acceleration.bounded(self._cache)) if emulated and not reach.barrier(self._cache) else "",
         )
 
     # ------------------------------------------------------------ living

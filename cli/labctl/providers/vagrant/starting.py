@@ -34,7 +34,8 @@ class Starting:
         for each in libvirt.domains(self._prefix):
             name = each.name.removeprefix(self._prefix)
             console = self._place.console(name)
-            if name in self._names and each.state in ("exited", "dead") and console.exists():
+            began = console.exists() and console.stat().st_size > 0
+            if name in self._names and each.state in ("exited", "dead") and began:
                 raise machines.ended(name, console)
 
 
