@@ -110,7 +110,7 @@ def seed(exports: Sequence[Export]) -> tuple[Entry, ...]:
 def machine_recipe() -> Recipe:
     """The same for every machine that serves: the server of its own kernel, by the units of its package."""
     return Recipe(
-        packages=("nfs-kernel-server",),
+        packages=("libnfs-utils", "nfs-kernel-server"),
         files=shipped("machine", "nfs"),
         build=(
             "mkdir -p /etc/exports.d /etc/lab/nfs /etc/systemd/system/lab.target.wants",
