@@ -298,12 +298,21 @@ def refuse_unbuilt(lab: Lab, names: Collection[str]) -> None:
     reasons = []
     for name in machines:
         reasons += [f"{what} of virtual machines ({name})" for what in _unbuilt(lab.nodes[name])]
+    if across := sorted({volume for node in nodes for volume in _across(lab, node)}):
+        reasons.append(f"volumes from containers to virtual machines or back ({', '.join(across)})")
     if reasons:
         raise HostError(
             f"this version of labctl does not run {' or '.join(reasons)} yet",
             hint="bring up the nodes that need none of these: labctl up NODE…",
             code="LAB-LAB-004",
         )
+
+
+def _across(lab: Lab, node: Node) -> list[str]:
+    """The volumes of a node that one of the other kind serves."""
+    named = [mount.volume for mount in node.mounts if mount.volume] + [device.volume for device in node.devices]
+    servers = {name: lab.volumes[name].server for name in named}
+    return [name for name, server in servers.items() if server and lab.nodes[server].provider != node.provider]
 
 
 def _unbuilt(node: Node) -> list[str]:

@@ -11,10 +11,11 @@ import pytest
 
 from labctl import features, sharing
 from labctl.documents.storage import machine_uses
-from labctl.errors import ConflictError
+from labctl.errors import ConflictError, HostError
 from labctl.model.lab import Lab
 from labctl.plan.desired import STORAGES, Making, desired
 from labctl.plan.model import Attached, BakedImage, Desired, DesiredVolume, Observed, ObservedNode
+from labctl.planning import refuse_unbuilt
 from labctl.providers import mounted
 from labctl.providers.vagrant import telling, volumes
 from labctl.source.load import load
@@ -90,6 +91,13 @@ def test_a_machine_is_told_what_it_mounts_and_nobody_else_may_read_it(tmp_path: 
     assert [each["initiator"] for each in document["devices"]] == [document["initiator"]]
     assert entries["/etc/lab/mounts"][0].split() == ["/pg", "/home/shared", "/dev/lab/quorum"]
     assert "/etc/lab/devices" not in entries
+
+
+def test_what_was_not_seen_working_is_refused(tmp_path: Path) -> None:
+    lab, _ = made(tmp_path)
+    with pytest.raises(HostError, match=r"volumes from containers to virtual machines or back \(home\)"):
+        refuse_unbuilt(lab, ())
+    refuse_unbuilt(lab, ["web", "db"])
 
 
 def test_a_target_knows_the_machines_that_have_a_raw_disk(tmp_path: Path) -> None:
