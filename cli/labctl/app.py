@@ -31,6 +31,7 @@ PANELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ls": "view",
             "test": "test",
             "ci": "ci",
+            "snapshot": "snapshot",
             "down": "lab",
             "extend": "time",
             "gc": "time",

@@ -32,6 +32,7 @@ AREAS = {
     "NODE": "Nodes",
     "NET": "Networks",
     "VOL": "Volumes",
+    "SNAP": "Snapshots",
     "IMG": "Images and boxes",
     "VM": "Virtual machines",
     "HOST": "Host and engine",
@@ -136,6 +137,15 @@ LAB-VOL-002 What a volume holds does not fit what is asked of it
   A volume does not shrink and does not change its type. Keep it, or give its data up: `labctl volume remove`.
 LAB-VOL-003 A volume is not mounted where it belongs
   The message names the layer that refuses. `labctl status --storage` shows how all stand.
+LAB-SNAP-001 A snapshot could not be taken or brought back
+  The message says what failed. What was saved so far is given up; what was half brought back is noted, and the same
+  `labctl snapshot restore` may be repeated.
+LAB-SNAP-002 There is no such snapshot
+  `labctl snapshot list` shows those of the lab.
+LAB-SNAP-003 A snapshot does not fit the lab as it is
+  The name is taken, part of it is missing, or the lab file has changed too much since. Nothing was changed.
+LAB-SNAP-004 Bringing back a snapshot was interrupted
+  Part of the lab is from then, part is not. Repeat the `labctl snapshot restore`, or take the lab down.
 LAB-IMG-001 An image could not be made
   The builder's last lines are shown; `labctl up -v` shows all.
 LAB-IMG-002 An image is not there

@@ -12,6 +12,7 @@ from labctl import api, lifecycle
 from labctl.errors import BusyError, LabctlError
 from labctl.lab import LabDirectory, home, known_labs
 from labctl.plan.model import ObservedNetwork, ObservedNode
+from labctl.plan.snapshots import Snapshot, grouped
 
 if TYPE_CHECKING:
     from labctl.providers.base import Provider
@@ -24,7 +25,7 @@ class Garbage:
     what: str
     because: str
     lab: str
-    target: ObservedNode | ObservedNetwork | LabDirectory | Expired
+    target: ObservedNode | ObservedNetwork | LabDirectory | Expired | Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ def find(provider: Provider | None = None, *, now: float | None = None, lab: str
     """
     provider = provider or api.provider(everywhere=True)
     labs = {each.name for each in provider.labs()} | {*known_labs(home())}
+    labs |= {part.lab for part in provider.snapshots.parts()}
     found: list[Garbage] = []
     for name in sorted(labs if lab is None else labs & {lab}):
         directory = LabDirectory(home(), name)
@@ -74,6 +76,10 @@ def remove(found: Sequence[Garbage], provider: Provider | None = None) -> dict[s
                 try:
                     if isinstance(each.target, LabDirectory):
                         each.target.remove()
+                    elif isinstance(each.target, Snapshot):
+                        for part in each.target.parts:
+                            provider.snapshots.remove(part)
+                        provider.snapshots.tidy(name)
                     else:
                         provider.remove(each.target)
                 except LabctlError as error:
@@ -100,6 +106,11 @@ def _of_lab(name: str, directory: LabDirectory, provider: Provider, now: float) 
         return [Garbage(f"lab {name}", f"its time was over at {when}", name, Expired(observed.expires))]
     unborn = [node for node in observed.nodes.values() if not node.started]
     found = [Garbage(f"node {node.name} of {name}", "it was made and never started", name, node) for node in unborn]
+    bare = not (observed.nodes or observed.networks or observed.volumes)
+    for snapshot in grouped(provider.snapshots.parts(name)).values():
+        if snapshot.missing or bare:
+            lacks = f"it lacks {', '.join(snapshot.missing)}" if snapshot.missing else "nothing else of the lab is here"
+            found.append(Garbage(f"snapshot {snapshot.name} of {name}", lacks, name, snapshot))
     if len(unborn) == len(observed.nodes):
         found += [
             Garbage(f"network {network.name} of {name}", "no node is on it", name, network)

@@ -98,6 +98,7 @@ class LabDirectory:
         self._secrets = self.path / "secrets.json"
         self._journal = self.path / "journal.json"
         self._source = self.path / "source.json"
+        self._restoring = self.path / "restoring.json"
 
     @property
     def exists(self) -> bool:
@@ -241,6 +242,21 @@ class LabDirectory:
         if isinstance(files, list) and isinstance(directory, str):
             return [str(file) for file in files], directory
         return None
+
+    @property
+    def restoring(self) -> str | None:
+        """The snapshot that is being brought back, or that a run that was killed left half brought back."""
+        known = self._read(self._restoring).get("snapshot")
+        return known if isinstance(known, str) else None
+
+    def begin_restoring(self, snapshot: str) -> None:
+        """Note, before anything is changed, what is brought back."""
+        _private_directory(self.path)
+        _write(self._restoring, json.dumps({"snapshot": snapshot}))
+
+    def end_restoring(self) -> None:
+        """All of it is there."""
+        self._restoring.unlink(missing_ok=True)
 
     # ------------------------------------------------------------ ssh
 

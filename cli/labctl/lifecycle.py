@@ -108,6 +108,10 @@ def up(
     provider = api.provider(node.provider for node in lab.nodes.values())
     refuse_unbuilt(lab, nodes)
     with directory.lock():
+        if directory.restoring is not None:
+            from labctl.snapshots import refuse_half
+
+            refuse_half(directory)
         avoid: list[ConflictError] = []
         again = False
         while True:
@@ -152,6 +156,8 @@ def down(
 ) -> tuple[Outcome, tuple[str, ...]]:
     """Remove all of the lab but its Retain volumes (with `volumes` those too); returns what is left of these.
 
+    Its snapshots go too.
+
     Needs neither the lab file nor the lab's directory; `retained` gives volumes that were made with ``reclaim: Delete``
     and are to be kept by now. Raises `NotFoundError` unless `missing_ok`.
     """
@@ -161,7 +167,10 @@ def down(
     with directory.lock():
         provider, observed = api.look(name)
         observed = _awake(provider, observed)
+        provider.snapshots.tidy(name)
+        kept_aside = provider.snapshots.parts(name)
         there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
+        there = there or bool(kept_aside)
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs", code="LAB-LAB-001")
         if any(volume.reclaim == "Delete" for volume in observed.volumes.values()):
@@ -173,6 +182,9 @@ def down(
         if not outcome.failed and not outcome.skipped:
             if observed.expires is not None:
                 provider.end_lease(name)
+            for part in kept_aside:
+                provider.snapshots.remove(part)
+            provider.snapshots.tidy(name)
             directory.remove()
         return outcome, kept
 

@@ -14,7 +14,7 @@ from labctl.engine import Outcome, execute
 from labctl.errors import LabctlError, UsageError
 from labctl.events import Emit
 from labctl.lab import Put
-from labctl.plan.model import STORAGE, Observed, ObservedNode, Plan, Step, Verb
+from labctl.plan.model import STORAGE, STORING, Observed, ObservedNode, Plan, Step, Verb
 from labctl.plan.steps import node_ref
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def in_order(observed: Observed, names: Collection[str] | None = None) -> list[O
     """The lab's nodes, or those named and what mounts into them, in the order in which they are held still.
 
     The keeper, which would mend what stands still, comes first; then who only mounts, what mounts for them, and the
-    servers. The gateway is left as it is: it only passes on.
+    servers. What only passes on, to desktops and ports, is left as it is.
     """
 
     meant = [
         node
         for node in observed.nodes.values()
-        if node.role != "gateway"
+        if node.role in ("node", *STORING)
         and (names is None or node.name in names or node.name.removeprefix(STORAGE) in names or node.role == "keeper")
     ]
     return sorted(meant, key=lambda node: _rank(node, observed))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from labctl.documents.snapshots import SnapshotDocument as SnapshotDocument
+from labctl.documents.snapshots import SnapshotsDocument
 from labctl.documents.stored import StorageDocument, UseDocument
 from labctl.documents.stored import StoredVolume as StoredVolume
 from labctl.documents.verdicts import (
@@ -275,6 +277,7 @@ class BoxesDocument:
 Document = (
     StatusDocument
     | StorageDocument
+    | SnapshotsDocument
     | LabsDocument
     | BoxesDocument
     | InspectDocument
@@ -303,6 +306,8 @@ def names(document: Document) -> list[str]:
             return [node.name for node in inspected]
         case StorageDocument(volumes=volumes):
             return [volume.name for volume in volumes]
+        case SnapshotsDocument(snapshots=snapshots):
+            return [snapshot.name for snapshot in snapshots]
         case LabsDocument(labs=labs):
             return [lab.name for lab in labs]
         case BoxesDocument(boxes=boxes):

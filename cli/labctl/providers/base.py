@@ -8,6 +8,7 @@ from typing import Protocol
 
 from labctl.plan.model import Desired, DesiredNode, Observed, ObservedLab, ObservedNode, Target, Wanted
 from labctl.providers.session import Access
+from labctl.providers.snapshots import Snapshots
 from labctl.recipe import Entry
 
 Line = Callable[[str], None]
@@ -102,6 +103,10 @@ class Provider(Protocol):
 
     def access(self, node: DesiredNode | ObservedNode) -> Access:
         """All ways into the node for people: commands with open streams, archives, logs; see `providers.session`."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What it keeps of labs under names."""
 
     def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
         """A small file of the node, running or not, without telling it anything; None when it is not there."""

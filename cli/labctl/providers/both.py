@@ -17,6 +17,7 @@ from labctl.recipe import Entry
 if TYPE_CHECKING:
     from labctl.providers.docker.provider import Docker
     from labctl.providers.host.provider import Host
+    from labctl.providers.snapshots import BothSnapshots
     from labctl.providers.vagrant.provider import Vagrant
 
 
@@ -151,6 +152,13 @@ class Both:
     def access(self, node: DesiredNode | ObservedNode) -> Access:
         """See `Provider.access`."""
         return self.of(node.provider).access(node)
+
+    @property
+    def snapshots(self) -> BothSnapshots:
+        """See `Provider.snapshots`."""
+        from labctl.providers.snapshots import BothSnapshots
+
+        return BothSnapshots(self._docker.snapshots, self._vagrant.snapshots)
 
     def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
         """See `Provider.read`."""

@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 CONNECTIONS = 64
+COMMIT_TIMEOUT = 900
+"""Seconds that the engine may take to make an image of what a container wrote."""
 
 
 class Engine(APIClient):
@@ -133,6 +135,23 @@ class Engine(APIClient):
         """Change the limits of a running container, in the engine's own words (the SDK's call has no NanoCpus)."""
         http: Any = self
         http._raise_for_status(http._post_json(http._url("/containers/{0}/update", container), data=dict(limits)))
+
+    def commit_as(self, container: str, repository: str, tag: str, labels: Mapping[str, str]) -> None:
+        """Make of what a container wrote an image with these labels beside those that the container has."""
+        http: Any = self
+        params = {"container": container, "repo": repository, "tag": tag, "pause": "0"}
+        url = http._url("/commit")
+        http._raise_for_status(
+            http._post_json(url, data={"Labels": dict(labels)}, params=params, timeout=COMMIT_TIMEOUT)
+        )
+
+    def wait_for(self, container: str, *, timeout: float) -> int | None:
+        """The exit code of a container that ends; None when it has not within `timeout` seconds."""
+        http: Any = self
+        try:
+            return int(http.wait(container, timeout=timeout)["StatusCode"])
+        except (Timeout, NoConnection):
+            return None
 
 
 def split_tag(image: str) -> tuple[str, str]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from labctl.providers.docker.access import DockerAccess
     from labctl.providers.docker.client import Engine
     from labctl.providers.docker.shell import DockerShell
+    from labctl.providers.docker.snapshots import DockerSnapshots
     from labctl.providers.docker.stock import StockImage
 
 
@@ -230,6 +231,13 @@ class Docker:
         from labctl.providers.docker.nodes import reference_of
 
         return DockerAccess(self.engine, reference_of(node), node.name)
+
+    @property
+    def snapshots(self) -> DockerSnapshots:
+        """See `Provider.snapshots`."""
+        from labctl.providers.docker.snapshots import DockerSnapshots
+
+        return DockerSnapshots(self, lambda: self.reader)
 
     def logs(
         self,

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from labctl.providers.vagrant.access import MachineAccess
     from labctl.providers.vagrant.client import Vagrant as Client
     from labctl.providers.vagrant.shell import MachineShell
+    from labctl.providers.vagrant.snapshots import MachineSnapshots
 
 UP_TIMEOUT = 300.0
 """Seconds that Vagrant may take for the machines of a lab to come up; half of it again for each further one."""
@@ -324,6 +325,13 @@ class Vagrant:
         from labctl.providers.vagrant.access import MachineAccess
 
         return MachineAccess(self.connection(node), self.place(node.lab).console(node.name))
+
+    @property
+    def snapshots(self) -> MachineSnapshots:
+        """See `Provider.snapshots`."""
+        from labctl.providers.vagrant.snapshots import MachineSnapshots
+
+        return MachineSnapshots(self._forget_connection)
 
     def read(self, node: DesiredNode | ObservedNode, path: str) -> bytes | None:
         """See `Provider.read`; nothing of a machine that does not run."""
