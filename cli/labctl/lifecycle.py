@@ -168,9 +168,8 @@ def down(
         provider, observed = api.look(name)
         observed = _awake(provider, observed)
         provider.snapshots.tidy(name)
-        kept_aside = provider.snapshots.parts(name)
         there = bool(observed.nodes or observed.networks or observed.volumes or observed.expires is not None)
-        there = there or bool(kept_aside)
+        there = there or bool(provider.snapshots.parts(name))
         if not there and not directory.exists and not missing_ok:
             raise NotFoundError(f"no lab {name} on this host", hint="`labctl ls` shows the labs", code="LAB-LAB-001")
         if any(volume.reclaim == "Delete" for volume in observed.volumes.values()):
@@ -182,7 +181,7 @@ def down(
         if not outcome.failed and not outcome.skipped:
             if observed.expires is not None:
                 provider.end_lease(name)
-            for part in kept_aside:
+            for part in provider.snapshots.parts(name):
                 provider.snapshots.remove(part)
             provider.snapshots.tidy(name)
             directory.remove()

@@ -68,7 +68,7 @@ class MachineSnapshots:
             libvirt.virsh("snapshot-delete", domain, name, timeout=TIMEOUT)
         except LabctlError as error:
             said = " ".join(error.details)
-            if not libvirt.gone(error) and "no domain snapshot" not in said:
+            if not libvirt.gone(error) and "failed to get domain" not in said and "no domain snapshot" not in said:
                 raise
 
     def tidy(self, lab: str) -> None:
