@@ -68,6 +68,17 @@ def test_who_may_not_use_libvirt_joins_its_group(tmp_path: Path) -> None:
     assert finding.fix == (("usermod", "-aG", "libvirt", "ana"),)
 
 
+def test_libvirt_that_asks_polkit_in_vain_is_told_whom_to_let_in(tmp_path: Path) -> None:
+    ana = InvokingUser("ana", 1000, 1000, Path("/home/ana"))
+    host = made_up_host(tmp_path, files=SOCKET, programs=PROGRAMS, user=ana, uid=1000)
+    refused = Attempt(1, "error: failed to connect to the hypervisor\nerror: Unable to get system bus connection")
+    (finding,) = hypervisor_findings(asked(host, version=refused))
+    join, write, again = finding.fix
+    assert join == ("usermod", "-aG", "libvirt", "ana")
+    assert 'auth_unix_rw = "none"' in write[-1]
+    assert "libvirtd -d" in again[-1]
+
+
 def test_libvirt_that_starts_nothing_is_set_up_once_and_only_without_systemd(tmp_path: Path) -> None:
     failed = Attempt(1, "error: Failed to create domain from /dev/stdin\nerror: cgroups are not there")
     host = made_up_host(tmp_path, files=SOCKET, programs=PROGRAMS)

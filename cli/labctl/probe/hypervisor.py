@@ -43,6 +43,13 @@ cgroup_controllers = []
 stdio_handler = "file"
 """
 _CONFIGURATION = "/etc/libvirt/qemu.conf"
+_WHO = """\
+# labctl: without a system bus there is no polkit to ask; whoever is in the group may.
+auth_unix_rw = "none"
+unix_sock_group = "libvirt"
+unix_sock_rw_perms = "0770"
+"""
+_DAEMON = "/etc/libvirt/libvirtd.conf"
 _POOL_PLACE = "/var/lib/libvirt/images"
 
 _START = (
@@ -51,6 +58,8 @@ _START = (
     "virsh -q -c qemu:///system version > /dev/null 2>&1 && exit 0; sleep 1; done; "
     'echo "libvirtd does not answer" >&2; exit 1'
 )
+
+_AGAIN: Argv = ("sh", "-c", f'kill "$(cat /run/libvirtd.pid)"; sleep 2; {_START}')
 
 
 def hypervisor_findings(host: Host) -> list[Finding]:
@@ -91,6 +100,12 @@ def _down(host: Host, evidence: str) -> Finding:
 
 def _refusing(host: Host, said: str) -> Finding:
     """libvirt is there and does not speak to this user, or to nobody."""
+    if "system bus" in said and not host.has_systemd:
+        evidence = "libvirt asks polkit who may use it, which does not run without systemd"
+        write: Argv = ("sh", "-c", f'printf %s "$0" >> {_DAEMON}', _WHO)
+        remedy = f"let the members of the group libvirt use it ({_DAEMON}), and start it again"
+        steps = (*_join_group(host), write, _AGAIN)
+        return Finding("hypervisor", "hypervisor", "missing", evidence, remedy, fix=steps)
     if "Permission denied" not in said and "authentication" not in said:
         return _down(host, f"libvirt does not answer: {_last(said)}")
     name = host.user.name
@@ -108,9 +123,8 @@ def _failing(host: Host, why: str) -> Finding:
     if host.has_systemd or "# labctl" in host.text(_CONFIGURATION):
         return Finding("hypervisor", "hypervisor", "missing", evidence, "look at /var/log/libvirt/qemu")
     write: Argv = ("sh", "-c", f'printf %s "$0" >> {_CONFIGURATION}', _SETTINGS)
-    again: Argv = ("sh", "-c", f'kill "$(cat /run/libvirtd.pid)"; sleep 2; {_START}')
     remedy = f"let it do without systemd ({_CONFIGURATION}), and start it again"
-    return Finding("hypervisor", "hypervisor", "missing", evidence, remedy, fix=(write, again))
+    return Finding("hypervisor", "hypervisor", "missing", evidence, remedy, fix=(write, _AGAIN))
 
 
 def _pool(host: Host) -> Finding:

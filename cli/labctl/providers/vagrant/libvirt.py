@@ -157,6 +157,13 @@ def _refused(doing: str, stderr: str) -> LabctlError:
             hint="sudo usermod -aG libvirt $USER, then log in again",
             code="LAB-VM-001",
         )
+    if "system bus" in said:
+        return HostError(
+            "libvirt asks polkit who may use it, and polkit does not run",
+            details=text,
+            hint="labctl doctor --fix --for vagrant",
+            code="LAB-VM-001",
+        )
     if "failed to connect to the hypervisor" in said.lower() or "Failed to connect socket" in said:
         return HostError("libvirt does not run", details=text, hint="labctl doctor --fix", code="LAB-VM-001")
     known = causes.of(text) if doing in _STARTING else None
