@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -187,6 +188,27 @@ def test_one_that_does_not_listen_to_words_is_ended_by_force(
     monkeypatch.setattr(process, "_ends", lambda connection, timeout=1.0, real=process._ends: real(connection, timeout))
     lab.host.remove(lab.node)
     assert lab.state() is None
+
+
+def test_another_users_process_with_its_name_is_not_taken_for_it(lab: Lab, machine: int) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    lab.up(Port(machine, free_port()))
+    known = lab.observed().nodes[PORTS]
+    lab.host.stop(known)
+    program = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
+        f"s.bind('\\0labctl/{lab.name}/ports'); s.listen(); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([process.PYTHON, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert lab.state() == "exited"
+        with pytest.raises(LabctlError, match="another user's"):
+            lab.host.start(known)
+        lab.host.stop(known)
+        assert other.poll() is None, "what is not ours is not ended"
+        other.communicate()
 
 
 def test_the_directory_is_not_needed_to_end_it(lab: Lab, machine: int) -> None:

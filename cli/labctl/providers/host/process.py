@@ -54,6 +54,8 @@ def start(name: str, program: Path, words: Sequence[str]) -> int:
         ) from None
     except OSError as error:
         raise HostError(f"{PYTHON} cannot be run: {error.strerror}", hint="labctl doctor --fix") from error
+    if done.returncode == TAKEN and (uid := owner(name)) not in (None, os.getuid()):
+        raise _foreign(name, uid)
     if done.returncode not in (0, TAKEN, PORT_IN_USE):
         raise LabctlError(f"{_shown(name)} did not start", details=done.stderr.splitlines()[-8:], code="LAB-HOST-010")
     return done.returncode
@@ -75,14 +77,14 @@ def ask(name: str, word: str = "state") -> dict[str, Any] | None:
         told: dict[str, Any] = json.loads(said)
     except ValueError:
         # it answers only root and its own user, and ends in the midst of a word when it is ended
-        return {} if exists(name) else None
+        return {} if owner(name) is not None else None
     return told
 
 
-def exists(name: str) -> bool:
-    """Whether a process has the name, and serves."""
+def owner(name: str) -> int | None:
+    """The user (uid) whose process has the name, and serves; None when there is none."""
     with _connected(name) as connection:
-        return connection is not None
+        return None if connection is None else _peer(connection)[1]
 
 
 def end(name: str) -> None:
@@ -90,9 +92,9 @@ def end(name: str) -> None:
     with _connected(name) as connection:
         if connection is None:
             return
-        pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid = _peer(connection)
         if os.getuid() not in (0, uid):
-            raise LabctlError(f"{_shown(name)} is a process of another user ({uid})", code="LAB-HOST-010")
+            raise _foreign(name, uid)
         with contextlib.suppress(OSError):
             connection.sendall(b"end\n")
             if _ends(connection):
@@ -106,7 +108,7 @@ def end(name: str) -> None:
             finally:
                 os.close(handle)
     deadline = time.monotonic() + END_TIMEOUT
-    while exists(name):
+    while owner(name) is not None:
         if time.monotonic() > deadline:
             raise DeadlineError(f"{_shown(name)} did not end within {END_TIMEOUT:g} s", code="LAB-HOST-010")
         time.sleep(0.05)
@@ -122,6 +124,20 @@ def _connected(name: str) -> Iterator[socket.socket | None]:
             yield None
         else:
             yield connection
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """The process at the other end, and its user, by the kernel's word."""
+    pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
+def _foreign(name: str, uid: int | None) -> LabctlError:
+    return LabctlError(
+        f"{_shown(name)} is another user's ({uid})",
+        hint="give the lab another `name`, or have that user take it down",
+        code="LAB-HOST-010",
+    )
 
 
 def _ends(connection: socket.socket, timeout: float = END_TIMEOUT) -> bool:

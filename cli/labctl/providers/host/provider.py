@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,7 @@ class Host:
 
     def _observed(self, lab: str, name: str) -> ObservedNode | None:
         made = self.place(lab, name).made()
-        runs = process.exists(_name(lab, name))
+        runs = self._runs(lab, name)
         if made is None and not runs:
             return None
         return ObservedNode(
@@ -82,13 +83,22 @@ class Host:
             lab=lab,
         )
 
+    def _runs(self, lab: str, name: str) -> bool:
+        """Whether the process runs. By its name alone somebody else's could pass for what was made here."""
+        owner = process.owner(_name(lab, name))
+        return owner is not None if self.place(lab, name).made() is None else owner == os.getuid()
+
+    def _end(self, lab: str, name: str) -> None:
+        if self._runs(lab, name):
+            process.end(_name(lab, name))
+
     # ------------------------------------------------------------ living
 
     def create(self, target: Wanted, desired: Desired, *, seed: Collection[Entry] = (), **_: object) -> None:
         """Lay down the process's files. A program of another labctl that still runs ends before."""
         if not isinstance(target, DesiredNode):
             return
-        process.end(_name(desired.lab, target.name))
+        self._end(desired.lab, target.name)
         program = desired.images[target.image]
         self.place(desired.lab, target.name).make(
             (*program.context, *seed),
@@ -118,12 +128,12 @@ class Host:
 
     def stop(self, node: ObservedNode, **_: object) -> None:
         """End the process."""
-        process.end(_name(node.lab, node.name))
+        self._end(node.lab, node.name)
 
     def remove(self, target: Target) -> None:
         """End the process and remove its files."""
         if isinstance(target, DesiredNode | ObservedNode):
-            process.end(_name(target.lab, target.name))
+            self._end(target.lab, target.name)
             self.place(target.lab, target.name).remove()
 
     # ------------------------------------------------------------ being in it
