@@ -74,6 +74,8 @@ def test_rounds_of_containers_and_a_machine_leave_nothing(project: Project) -> N
             if command == "up":
                 project.labctl("test")
         assert left(project) == [], f"seed {seed}, round {number}"
+        last = {what: round(each[-1], 1) for what, each in times.items()}
+        print(f"seed {seed}, round {number + 1}: nothing is left; {last} s, killed so far {kills}", flush=True)  # noqa: T201
     said = "; ".join(
         f"{what} {sorted(each)[len(each) // 2]:.1f} s, at most {max(each):.1f}" for what, each in times.items()
     )

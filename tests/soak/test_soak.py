@@ -43,6 +43,9 @@ LONGEST = {"up": 6.0, "down": 3.0}
 """Seconds after which a command that is to be killed is killed at the latest."""
 
 MIB = 2**20
+FILES_EACH = 8
+"""What the engine has open for each container that runs; measured as 7.6 over 100 rounds."""
+
 GROWTH = 1.1
 """How much more may be taken in the last quarter of the rounds than in the one before; all is warm by then."""
 
@@ -56,6 +59,11 @@ class Sample:
     gateway_memory: int
     gateway_files: int
     running: int
+
+    @property
+    def engine_own_files(self) -> int:
+        """The engine's open files without those for the containers that run, others' included."""
+        return self.engine_files - FILES_EACH * self.running
 
 
 @dataclass
@@ -105,7 +113,7 @@ def test_rounds_with_kills_leave_the_host_as_it_was(project: Project) -> None:
         return  # too few to tell growth from warming up
     quarter = len(figures.samples) // 4
     early, late = figures.samples[-2 * quarter : -quarter], figures.samples[-quarter:]
-    assert middle(late, "engine_files") <= middle(early, "engine_files") + 20
+    assert middle(late, "engine_own_files") <= middle(early, "engine_own_files") + 20
     assert middle(late, "engine_memory") <= middle(early, "engine_memory") * GROWTH + 20 * MIB
     assert middle(late, "gateway_memory") <= middle(early, "gateway_memory") * GROWTH + 2 * MIB
     assert middle(late, "gateway_files") <= middle(early, "gateway_files") + 3
