@@ -11,7 +11,7 @@ import pytest
 
 from labctl import features, sharing
 from labctl.documents.storage import machine_uses
-from labctl.errors import ConflictError, HostError
+from labctl.errors import ConflictError, HostError, LabctlError
 from labctl.model.lab import Lab
 from labctl.plan.desired import STORAGES, Making, desired
 from labctl.plan.model import Attached, BakedImage, Desired, DesiredVolume, Observed, ObservedNode
@@ -169,7 +169,10 @@ class Pool:
         elif words[0] == "vol-delete":
             del self.files[words[3]]
         else:
-            return "".join(self.files[each.split()[3]] for each in words[0].split("; "))
+            asked = [each.split()[3] for each in words[0].split("; ")]
+            if missing := [name for name in asked if name not in self.files]:
+                raise LabctlError("libvirt refused", details=[f"Storage volume not found: {missing[0]}"])
+            return "".join(self.files[name] for name in asked)
         return ""
 
 
@@ -193,6 +196,18 @@ def test_a_volume_is_known_again_by_what_lies_beside_it(tmp_path: Path, monkeypa
     volumes.remove(found, marker)
     assert pool.files == {}
     assert not marker.exists()
+
+
+def test_a_volume_that_goes_while_others_are_looked_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool()
+    monkeypatch.setattr("labctl.providers.vagrant.libvirt.virsh", pool.virsh)
+    for name in ("a", "b", "c"):
+        made = DesiredVolume(name, f"labctl-shop-{name}", "Delete", provider="vagrant")
+        volumes.create(made, Desired("shop", "/srv/shop", {}, {}, {}, {}))
+    listed = pool.virsh("vol-list", "default")
+    del pool.files["labctl-shop-b.labels"]
+    monkeypatch.setattr(volumes, "_listed", lambda: [line.split()[0] for line in listed.splitlines()])
+    assert [volume.name for _, volume in volumes.observed("labctl-shop-")] == ["a", "c"]
 
 
 def test_who_mounts_and_who_serves_has_the_programs_baked_in(tmp_path: Path) -> None:

@@ -111,7 +111,15 @@ def _listed() -> list[str]:
 
 def _labels(names: list[str]) -> list[dict[str, str]]:
     """The labels of each, asked for by one command; those that cannot be read are left out."""
-    said = libvirt.virsh("; ".join(f"vol-download --pool {POOL} {name} /dev/stdout" for name in names)) if names else ""
+    if not names:
+        return []
+    try:
+        said = libvirt.virsh("; ".join(f"vol-download --pool {POOL} {name} /dev/stdout" for name in names))
+    except LabctlError as error:
+        if not libvirt.gone(error):
+            raise
+        # One of them has gone meanwhile.
+        return _labels(names[: len(names) // 2]) + _labels(names[len(names) // 2 :]) if len(names) > 1 else []
     found = []
     for text in said.splitlines():
         with suppress(ValueError):

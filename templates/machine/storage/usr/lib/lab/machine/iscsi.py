@@ -29,6 +29,7 @@ class Disk(Life):
     """The raw device, under the name that the lab file gives it."""
 
     _device = ""
+    _refusal: Failure | None = None
     _looked = 0.0
     _since = 0.0
     _paths: Mapping[str, Any] = MappingProxyType({})
@@ -67,7 +68,10 @@ class Disk(Life):
             **self._paths,
         }
         if not self._paths.get("active"):
-            known |= {"layer": PORTAL, "message": "no portal answers", "hint": "it goes on when the server is back"}
+            layer, message = PORTAL, "no portal answers"
+            if self._refusal is not None:
+                layer, message = self._refusal.layer, self._refusal.message
+            known |= {"layer": layer, "message": message, "hint": "it goes on when the server is back"}
         return known
 
     def down(self) -> None:
@@ -113,9 +117,8 @@ class Disk(Life):
         """Which portal is in use; one that came back is logged in to again."""
         iqn, portals = self.wanted["iqn"], self.wanted["portals"]
         states = sessions.states(iqn)
-        for portal in portals:
-            if portal not in states:
-                self._log_in(portal)
+        refusals = [refusal for portal in portals if portal not in states and (refusal := self._log_in(portal))]
+        self._refusal = refusals[0] if refusals else None
         up = [portal for portal in portals if states.get(portal) == "LOGGED_IN"]
         active = up[0] if up else ""
         if self.wanted["multipath"] and up:
