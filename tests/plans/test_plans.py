@@ -87,6 +87,7 @@ def _observed(lab: str, given: dict[str, Any], wanted: Desired | None) -> Observ
             IPv4Network(each["subnet"]),
             each.get("internal", name == MANAGEMENT),
             each.get("provider", "docker"),
+            frozenset(map(IPv4Address, each.get("reserved", ()))),
             each.get("whole", True),
         )
         for name, each in given.get("networks", {}).items()

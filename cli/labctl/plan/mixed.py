@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from labctl.model.lab import Node, ProviderName
-from labctl.plan.model import JOINT, DesiredNetwork, Observed
+from labctl.plan.model import JOINT, DesiredNetwork, DesiredNode, Observed, ObservedNetwork
 
 
 def owners(nodes: Iterable[Node], observed: Observed) -> dict[str, ProviderName]:
@@ -36,7 +36,8 @@ def joined(
     for name, network in networks.items():
         machines = [node.name for node in nodes if node.provider == "vagrant" and name in node.interfaces]
         if machines and network.provider == "docker":
-            found[name] = replace(network, spare=spare(network.subnet, {addresses[node][name] for node in machines}))
+            reserved = frozenset(addresses[node][name] for node in machines)
+            found[name] = replace(network, spare=spare(network.subnet, reserved), reserved=reserved)
             found[JOINT + name] = replace(
                 network,
                 name=JOINT + name,
@@ -46,6 +47,13 @@ def joined(
                 provider="vagrant",
             )
     return found
+
+
+def must_be_new(wanted: DesiredNetwork, known: ObservedNetwork, nodes: Iterable[DesiredNode]) -> bool:
+    """Whether `wanted` is what only a new network can be, or keeps an address from a container that is to have it."""
+    if (wanted.subnet, wanted.internal, wanted.provider) != (known.subnet, known.internal, known.provider):
+        return True
+    return any(node.provider == "docker" and node.addresses.get(known.name) in known.reserved for node in nodes)
 
 
 def spare(subnet: IPv4Network, machines: Collection[IPv4Address]) -> IPv4Network | None:

@@ -131,6 +131,8 @@ class DesiredNetwork:
     """Who owns it: an engine whose containers are on it, with or without machines beside them, else libvirt."""
     spare: IPv4Network | None = None
     """Where the engine may take addresses for containers that are not the lab's; anywhere when None."""
+    reserved: frozenset[IPv4Address] = frozenset()
+    """The addresses of machines, which the engine gives to no container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,8 @@ class ObservedNetwork:
     subnet: IPv4Network
     internal: bool
     provider: str = "docker"
+    reserved: frozenset[IPv4Address] = frozenset()
+    """Addresses that it was made to keep for machines."""
     whole: bool = True
     """False when it does not run, or something that was made with it is gone: making it again completes it."""
 

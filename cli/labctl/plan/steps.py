@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from labctl import features
 from labctl.errors import ConflictError
 from labctl.model.lab import Node
-from labctl.plan import digests
+from labctl.plan import digests, mixed
 from labctl.plan.model import (
     DISK,
     GATEWAY,
@@ -24,7 +24,6 @@ from labctl.plan.model import (
     DesiredNode,
     DesiredVolume,
     Observed,
-    ObservedNetwork,
     ObservedNode,
     ObservedVolume,
     Plan,
@@ -191,7 +190,7 @@ class _Draft:
     def drop_networks(self) -> None:
         for known in self.observed.networks.values():
             wanted = self.desired.networks.get(known.name)
-            if wanted is not None and _kind(wanted) != _kind(known):
+            if wanted is not None and mixed.must_be_new(wanted, known, self.desired.nodes.values()):
                 self.stale.add(known.name)
         for name in sorted(self.stale):
             known = self.observed.networks[name]
@@ -332,11 +331,6 @@ class _Draft:
         graph = {step.id: sorted(step.after & self.steps.keys()) for step in self.steps.values()}
         order = TopologicalSorter(graph).static_order()
         return tuple(replace(self.steps[each], after=frozenset(graph[each])) for each in order)
-
-
-def _kind(network: DesiredNetwork | ObservedNetwork) -> tuple[object, ...]:
-    """What only a new network can have."""
-    return network.subnet, network.internal, network.provider
 
 
 def needs_configuring(wanted: DesiredNode) -> bool:

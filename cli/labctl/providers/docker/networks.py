@@ -49,7 +49,8 @@ def create(engine: Engine, network: DesiredNetwork, desired: Desired) -> None:
 
 def _pool(network: DesiredNetwork) -> IPAMPool:
     spare = str(network.spare) if network.spare is not None else None
-    return IPAMPool(subnet=str(network.subnet), gateway=str(network.gateway), iprange=spare)
+    kept = {f"machine-{number}": str(each) for number, each in enumerate(sorted(network.reserved), start=1)}
+    return IPAMPool(subnet=str(network.subnet), gateway=str(network.gateway), iprange=spare, aux_addresses=kept or None)
 
 
 def remove(engine: Engine, network: DesiredNetwork | ObservedNetwork, lab: str | None = None) -> None:

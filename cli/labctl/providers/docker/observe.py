@@ -197,6 +197,12 @@ def _network(listed: Mapping[str, Any]) -> ObservedNetwork:
         engine_name=listed["Name"],
         subnet=next(iter(_subnets(listed)), IPv4Network("0.0.0.0/32")),
         internal=bool(listed["Internal"]),
+        reserved=frozenset(
+            IPv4Address(address)
+            for each in (listed.get("IPAM") or {}).get("Config") or ()
+            for address in (each.get("AuxiliaryAddresses") or {}).values()
+            if ":" not in address
+        ),
     )
 
 
