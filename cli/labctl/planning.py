@@ -201,14 +201,14 @@ def _remembered(lab: Lab, observed: Observed, wanted: Desired, directory: LabDir
 
 
 def _without_chap(lab: Lab, wanted: Desired, directory: LabDirectory) -> set[str]:
-    """The servers, and the containers that log in to them, when secrets of logins are lost: all get new ones."""
+    """The servers, and who logs in to them, when secrets of logins are lost: all get new ones."""
     if not any(volume.type == "iscsi" for volume in lab.volumes.values()):
         return set()
     from labctl.plan.storage import logins, uses
 
     if directory.has_chap(logins(uses(lab, wanted.nodes))):
         return set()
-    return {name for name, node in wanted.nodes.items() if node.role == "storage" or node.serves}
+    return {name for name, node in wanted.nodes.items() if node.role == "storage" or node.serves or node.attached}
 
 
 def _grown(lab: Lab, provider: Provider, observed: Observed) -> Observed:
