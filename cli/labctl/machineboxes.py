@@ -75,13 +75,17 @@ def remove(meant: Sequence[StockBox]) -> list[StockBox]:
     return list(meant)
 
 
+def unused() -> list[StockBox]:
+    """The boxes that no machine uses and `up` can make again."""
+    own = {each.tag for each in shelf.boxes(home())}
+    return [each for each in found() if not each.users and each.tag not in own]
+
+
 def prune() -> tuple[list[StockBox], list[str]]:
     """Take away what no machine uses and `up` can make again, and what was left behind; both are returned."""
     from labctl.providers.vagrant import stock
 
-    own = {each.tag for each in shelf.boxes(home())}
-    gone = remove([each for each in found() if not each.users and each.tag not in own])
-    return gone, stock.clear_leftovers(cache(), vagrant_home())
+    return remove(unused()), stock.clear_leftovers(cache(), vagrant_home())
 
 
 def verify(names: Sequence[str]) -> list[Verdict]:

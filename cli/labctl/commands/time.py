@@ -84,13 +84,21 @@ def gc(
 
 
 def _remove_images(*, dry_run: bool) -> None:
-    from labctl import boxes
+    from labctl import boxes, machineboxes
+    from labctl.errors import HostError
     from labctl.providers.docker.stock import unused
 
     docker = boxes.engine()
-    if dry_run:
+    if not dry_run:
+        for tag in boxes.prune(docker).tags:
+            typer.echo(f"image {tag}: removed")
+        return
+    machines = machineboxes.unused()
+    try:
         for each in unused(docker.stock()):
             typer.echo(f"image {each.tag}: no container uses it")
-        return
-    for tag in boxes.prune(docker).tags:
-        typer.echo(f"image {tag}: removed")
+    except HostError:
+        if not machines:
+            raise
+    for box in machines:
+        typer.echo(f"box {box.tag}: no virtual machine uses it")
