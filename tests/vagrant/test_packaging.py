@@ -36,6 +36,7 @@ def box(project: Project) -> Iterator[str]:
     name = f"{project.name}-box"
     yield name
     project.labctl("down")
+    (project.directory / "lab.yaml").write_text(FIRST.format(name=project.name))  # it names no box that is gone
     subprocess.run([LABCTL, "box", "remove", name, "--yes"], capture_output=True, timeout=120, check=False)
 
 
