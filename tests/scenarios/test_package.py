@@ -14,6 +14,7 @@ LAB = """
 nodes:
   web:
     environment: {TOKEN: not-for-others}
+    users: {ana: {password: hers-alone}}
     files: {/srv/word: {content: kept}}
     run: [echo made > /srv/made]
     services: {idle: {command: sleep infinity}}
@@ -45,5 +46,7 @@ def test_a_container_is_packaged_without_what_its_lab_told_it(project: Project, 
     assert "/etc/lab/sv/sshd/run" in told
     for word in ("not-for-others", "/etc/lab/services/", "/etc/lab/apply/", "/var/lib/lab/"):
         assert word not in told
+    assert "$" in project.sh("web", "getent shadow ana")
+    assert project.sh("copy", "getent shadow ana").startswith("ana:*:")
     key = "cat /etc/ssh/ssh_host_ed25519_key.pub"
     assert project.sh("copy", key) != project.sh("web", key)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +18,10 @@ from labctl.providers.docker.errors import translated
 
 _TOLD = ("etc/lab/", "var/lib/lab/", "var/log/lab/", "run/", "tmp/", "proc/", "sys/", "dev/", "etc/ssh/ssh_host_")
 """Below these lies what a box node was told, what it made for itself and what it wrote down."""
+
+_SHADOW = "etc/shadow"
+_PASSWORD = re.compile(rb"^([^:\n]*):\$[^:\n]*:", re.MULTILINE)
+"""A line of who has a password."""
 
 _STAYS = ("etc/lab/sv/", "etc/lab/sshd.settings")
 _ALONE = frozenset({"etc/ssh/sshd_config.d/20-environment.conf", ".dockerenv", "etc/hostname", "etc/hosts", "etc/motd"})
@@ -69,11 +75,17 @@ def _changes(config: dict[str, Any], environment: Iterable[str]) -> list[str]:
 
 
 def _filter(pieces: Iterable[bytes], target: IO[bytes], wanted: Callable[[str], bool]) -> None:
-    """Pass the wanted files of an export on; when nobody reads them any more, no more."""
+    """Pass the wanted files of an export on, without passwords; when nobody reads them any more, no more."""
     with suppress(OSError), target, _reading(pieces) as source, tarfile.open(fileobj=target, mode="w|") as tar:
         for member in source:
-            if wanted(member.name.removeprefix("./")):
-                tar.addfile(member, source.extractfile(member) if member.isreg() else None)
+            name = member.name.removeprefix("./")
+            if not wanted(name):
+                continue
+            content = source.extractfile(member) if member.isreg() else None
+            if name == _SHADOW and content is not None and wanted is _passes:
+                text = _PASSWORD.sub(rb"\1:*:", content.read())
+                member.size, content = len(text), io.BytesIO(text)
+            tar.addfile(member, content)
 
 
 def _reading(pieces: Iterable[bytes]) -> tarfile.TarFile:
