@@ -41,7 +41,7 @@ nodes:
     provider: vagrant
     desktop: {{geometry: 1024x768}}
     ports: ["22"]
-    healthcheck: {{test: "{test}", interval: 2s, retries: 2}}
+    healthcheck: {{test: "{test}", interval: 2s, retries: 4}}
 checks:
   drawn: {{desktop: one}}
 """
@@ -114,7 +114,7 @@ def test_a_link_to_look_only_cannot_type_whatever_the_page_says(lab: MachineLab,
     connected(page)
     eventually(lambda: is_drawn(*pixels(page)), within=60)
     canvas = page.locator('.screen[data-open="true"] canvas')
-    canvas.click(position={"x": 1200, "y": 60})
+    canvas.click(position={"x": 900, "y": 60})
     page.keyboard.press("Control+Alt+t")
     lab.sh("one", "timeout 15 sh -c 'until pgrep -x lxterminal; do sleep 1; done'", code=124)
 
@@ -126,7 +126,7 @@ def test_a_browser_shows_it_and_what_is_typed_has_effect(lab: MachineLab, visit:
     eventually(lambda: is_drawn(*pixels(page)), within=60)
     assert pixels(page)[:2] == (1280, 800)  # the size of the window without the page's own bar
     canvas = page.locator('.screen[data-open="true"] canvas')
-    canvas.click(position={"x": 1200, "y": 60})
+    canvas.click(position={"x": 900, "y": 60})
     page.keyboard.press("Control+Alt+t")
     lab.sh("one", "timeout 90 sh -c 'until pgrep -x bash; do sleep 1; done'")
     page.keyboard.type("touch /tmp/typed; exit\n", delay=50)
@@ -183,7 +183,8 @@ def test_another_healthcheck_is_tried_without_another_machine(lab: MachineLab) -
     assert lab.node()["health"] == "unhealthy"
     lab.write()
     lab.labctl("up", "--yes")
-    assert (lab.node()["id"], lab.node()["health"]) == (before, "healthy")
+    known = lab.node()
+    assert (known["id"], known["health"]) == (before, "healthy")
 
 
 @pytest.mark.parametrize("by", [("url", "one"), ("up", "--yes")])

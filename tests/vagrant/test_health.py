@@ -13,7 +13,7 @@ import pytest
 from labctl.assets import assets
 from labctl.errors import LabctlError
 from labctl.features import base, health
-from labctl.model.lab import Healthcheck, Node
+from labctl.model.lab import Healthcheck, Node, Port
 from labctl.plan import digests
 from labctl.plan.model import ObservedNode
 from labctl.providers.base import Result
@@ -77,6 +77,15 @@ def test_failures_of_the_first_time_do_not_count(tries: Tries) -> None:
     becomes(state, "unhealthy 1")
 
 
+def test_once_healthy_it_has_no_first_time_any_more(tries: Tries, tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.touch()
+    state = tries(f"test -e {good}", start_period=10_000)
+    becomes(state, "healthy 0")
+    good.unlink()
+    becomes(state, "unhealthy 1")
+
+
 def test_a_try_that_hangs_is_ended(tries: Tries) -> None:
     state = tries("echo waiting; sleep 100 & wait", timeout=0.2, retries=1)
     becomes(state, "unhealthy 137")
@@ -127,6 +136,8 @@ def test_it_is_a_service_in_a_machine_and_the_engines_work_in_a_container() -> N
     assert not base.apply_needed(container)
     # another check is put into a machine that runs; a container has to be made anew
     for node, changes in ((machine, (True, False)), (container, (False, True))):
+        published = digests.shape(node, {}, {}, (Port(80, 8080),)) == digests.shape(node, {}, {}, ())
+        assert published == changes[0]
         other = replace(node, healthcheck=replace(check, retries=4))
         same = digests.shape(node, {}, {}, ()) == digests.shape(other, {}, {}, ())
         assert (same, digests.content(node, ()) == digests.content(other, ())) == changes

@@ -185,9 +185,27 @@ def test_one_that_does_not_listen_to_words_is_ended_by_force(
     lab.up(Port(machine, free_port()))
     os.kill(lab.pid(), signal.SIGSTOP)
     monkeypatch.setattr(process, "END_TIMEOUT", 1.0)
-    monkeypatch.setattr(process, "_ends", lambda connection, timeout=1.0, real=process._ends: real(connection, timeout))
+    stopped = Path(f"/proc/{lab.pid()}/stat")
     lab.host.remove(lab.node)
+    assert not stopped.exists() or " Z " in stopped.read_text(), "it is over, if not yet buried"
     assert lab.state() is None
+
+
+def test_one_that_takes_nobody_is_not_taken_for_ended(lab: Lab, machine: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.up(Port(machine, free_port()))
+    pid = lab.pid()
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(process, "_ASK_TIMEOUT", 0.3)
+
+    def ask_often() -> None:
+        for _ in range(40):
+            lab.state()
+
+    try:
+        with pytest.raises(LabctlError, match="gave no answer"):
+            ask_often()
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_another_users_process_with_its_name_is_not_taken_for_it(lab: Lab, machine: int) -> None:

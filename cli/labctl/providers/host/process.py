@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -95,35 +96,43 @@ def end(name: str) -> None:
         pid, uid = _peer(connection)
         if os.getuid() not in (0, uid):
             raise _foreign(name, uid)
-        with contextlib.suppress(OSError):
-            connection.sendall(b"end\n")
-            if _ends(connection):
-                return
-        # Named by the connection that is still open, it cannot be anybody else.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             handle = os.pidfd_open(pid)
-            try:
-                if not _ends(connection, timeout=0.01):
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-            finally:
-                os.close(handle)
-    deadline = time.monotonic() + END_TIMEOUT
-    while owner(name) is not None:
-        if time.monotonic() > deadline:
-            raise DeadlineError(f"{_shown(name)} did not end within {END_TIMEOUT:g} s", code="LAB-HOST-010")
-        time.sleep(0.05)
+        except ProcessLookupError:
+            return
+        try:
+            if not _is_open(connection):
+                return  # it ended before the handle was there, which may be another one's by now
+            with contextlib.suppress(OSError):
+                connection.sendall(b"end\n")
+            if _ended(handle):
+                return
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            if not _ended(handle):
+                raise DeadlineError(f"{_shown(name)} did not end within {END_TIMEOUT:g} s", code="LAB-HOST-010")
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
 def _connected(name: str) -> Iterator[socket.socket | None]:
+    end = time.monotonic() + _ASK_TIMEOUT
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ASK_TIMEOUT)
-        try:
-            connection.connect(f"\0{name}")
-        except OSError:
-            yield None
-        else:
-            yield connection
+        while True:
+            try:
+                connection.connect(f"\0{name}")
+            except ConnectionRefusedError:
+                yield None
+                return
+            except BlockingIOError:  # it is there, and does not take those who ask
+                if time.monotonic() > end:
+                    hint = f"sudo ss -xlp | grep {name} shows it"
+                    raise DeadlineError(f"{_shown(name)} gave no answer", hint=hint, code="LAB-HOST-010") from None
+                time.sleep(0.1)
+            else:
+                yield connection
+                return
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:
@@ -132,23 +141,30 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the other side is still there; it never speaks first."""
+    connection.settimeout(0)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.settimeout(_ASK_TIMEOUT)
+
+
+def _ended(handle: int) -> bool:
+    """Whether the process of the handle ends in time."""
+    return bool(select.select([handle], [], [], END_TIMEOUT)[0])
+
+
 def _foreign(name: str, uid: int | None) -> LabctlError:
     return LabctlError(
         f"{_shown(name)} is another user's ({uid})",
         hint="give the lab another `name`, or have that user take it down",
         code="LAB-HOST-010",
     )
-
-
-def _ends(connection: socket.socket, timeout: float = END_TIMEOUT) -> bool:
-    """Whether the other side is gone within `timeout` seconds."""
-    connection.settimeout(timeout)
-    try:
-        return connection.recv(1) == b""
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
 
 
 def _shown(name: str) -> str:

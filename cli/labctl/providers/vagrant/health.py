@@ -14,8 +14,8 @@ from labctl.providers.base import Shell
 
 Health = Literal["healthy", "unhealthy", "starting"]
 
-TIMEOUT = 10.0
-"""Seconds after which a machine that says nothing is not healthy."""
+TIMEOUT = 30.0
+"""Seconds after which a machine that says nothing is not healthy: one that is emulated on a busy host may take ten."""
 
 _ASK = ("sh", "-c", f"cat {STATE} 2>/dev/null || echo starting")
 
