@@ -102,7 +102,9 @@ def standing_still(provider: Provider, observed: Observed, flush: Callable[[], N
 
     try:
         for node in users:
-            _send_home(provider, node)
+            # What a machine has not sent yet stays in its memory, which stands still with it.
+            if f"{STORAGE}{node.name}" in observed.nodes:
+                _send_home(provider, node)
         hold(users)
         flush()
         hold(keepers)
