@@ -22,8 +22,6 @@ from tests.bench.contenders import HERE, Compose, Contender, Floor, Labctl, Shap
 from tests.bench.table import Series, markdown
 
 PARTS = ("up", "networks", "health", "noop", "desktops", "help", "storage")
-APART = "machines"
-"""Asked for alone: it takes minutes, and libvirt."""
 
 
 @dataclass
@@ -115,19 +113,15 @@ def main(
     sizes: Annotated[str, typer.Option(help="How many nodes, with commas between.")] = "1,10,30",
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
     only: Annotated[
-        str, typer.Option(metavar="PARTS", help=f"Some of {','.join(PARTS)}, all when left out; or {APART}.")
+        str, typer.Option(metavar="PARTS", help=f"Some of {','.join(PARTS)}; all when left out.")
     ] = ",".join(PARTS),
     patience: Annotated[float, typer.Option(help="Seconds to wait, each time, until the host is quiet.")] = 30.0,
     output: Annotated[Path | None, typer.Option(help="Write every figure to this JSON file.")] = None,
 ) -> None:
     """Measure labctl beside docker compose and a bare script, in turn, and print medians and ratios.
 
-    ``storage``: shared storage beside the same tools put together by hand. ``machines``: virtual machines beside plain
-    Vagrant with an untuned box.
+    ``storage``: shared storage beside the same tools put together by hand.
     """
-    if only == APART:
-        _machines(rounds, patience, output)
-        return
     parts = only.split(",")
     rates: list[storage.Rates] = []
     if unknown := set(parts) - set(PARTS):
@@ -147,15 +141,6 @@ def main(
             _measure(bench, parts, [int(size) for size in sizes.split(",")])
         if "storage" in parts:
             storage.measure(labctl, rates, rounds, patience, _say)
-
-
-def _machines(rounds: int, patience: float, output: Path | None) -> None:
-    from tests.bench import machines
-
-    found = machines.measure(rounds, patience, _say)
-    typer.echo(markdown(found))
-    if output is not None:
-        output.write_text(json.dumps([vars(series) for series in found], indent=1))
 
 
 def _say(text: str) -> None:
