@@ -19,7 +19,8 @@ from storage.processes import Stuck, run
 from storage.volume import Ended, Life
 
 _FIND = 10.0
-_JOIN = 20.0
+_JOIN = 60.0
+"""Seconds for multipathd to make a device: when it misses a word of udev's it asks again after 10, up to three times."""
 _LOOK = 2.0
 _BECAUSE = "a machine has a kernel of its own"
 _SOFT = ("size", "hold")
