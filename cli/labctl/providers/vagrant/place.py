@@ -40,6 +40,10 @@ class Place:
         """Is there while machines of the lab have disks of their own, which outlive them and this directory."""
         return self.path.parents[2] / "disks" / self.path.parent.name
 
+    def begin(self) -> None:
+        """Make the directory."""
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+
     def console(self, name: str) -> Path:
         """Where libvirt writes what the machine says on its serial line."""
         return self.path / f"{name}.console"
@@ -77,7 +81,7 @@ class Place:
     @contextmanager
     def _changing(self, settings: Settings | None) -> Iterator[dict[str, Kept]]:
         with self._lock:
-            self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.begin()
             known = self.kept()
             yield known
             _write(self._file, json.dumps({name: asdict(each) for name, each in known.items()}))

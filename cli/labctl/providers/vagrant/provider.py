@@ -143,6 +143,7 @@ class Vagrant:
         if isinstance(target, MachineBox):
             self._box(target, on_line)
         elif isinstance(target, DesiredNetwork):
+            self.place(desired.lab).begin()  # by it the lab is found again, also when this run is killed
             networks.create(target, desired)
         elif isinstance(target, DesiredNode):
             made = machines.machine(target, desired, identity or {}, self._cache)
