@@ -84,7 +84,10 @@ def provider(kinds: Iterable[str] = (), *, everywhere: bool = False) -> Provider
 
 
 def look(name: str) -> tuple[Provider, Observed]:
-    """What is there of the lab of that name, and the provider that has it; machines of others are looked for last."""
+    """What is there of the lab of that name, and the provider that has it.
+
+    Machines that this user's files know nothing of are looked for where the lab is not theirs, or not there at all.
+    """
     near = provider()
     refused: HostError | None = None
     observed = Observed(name)
@@ -92,7 +95,8 @@ def look(name: str) -> tuple[Provider, Observed]:
         observed = near.observe(name)
     except HostError as error:
         refused = error
-    if not (observed.nodes or observed.networks or observed.volumes or observed.expires):
+    there = observed.nodes or observed.networks or observed.volumes or observed.expires
+    if not there or not LabDirectory(home(), name).exists:
         far = provider(everywhere=True)
         with suppress(HostError):
             found = far.observe(name)
