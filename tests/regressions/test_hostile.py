@@ -32,6 +32,11 @@ def test_a_closed_stream_is_no_error_of_labctl(redirection: str, tmp_path: Path)
     assert "error" not in ran.stderr
 
 
+class _NoSnapshots:
+    def parts(self, lab: str | None = None) -> list[object]:
+        return []
+
+
 class _Engine:
     """A provider whose lab `late` has a network; it is in use, or not."""
 
@@ -58,6 +63,10 @@ class _Engine:
     @property
     def volumes(self) -> dict[str, object]:
         return {}
+
+    @property
+    def snapshots(self) -> _NoSnapshots:
+        return _NoSnapshots()
 
     def remove(self, target: ObservedNetwork) -> None:
         self.removed.append(target.name)

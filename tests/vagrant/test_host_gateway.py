@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,18 @@ pytestmark = pytest.mark.skipif(
 SCREEN = gateway.Screen("one", "127.0.0.1", token="to-work", view_token="to-look", password="p", view_password="v")
 
 
+def free_port() -> int:
+    """A port that nobody has, and that the kernel gives to no connection meanwhile."""
+    for number in random.sample(range(20000, 30000), 50):
+        with suppress(OSError), socket.create_server(("127.0.0.1", number)):
+            return number
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
     """The gateway of a lab with one desktop, where nothing answers."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        number: int = one.getsockname()[1]
+    number = free_port()
     name, program, host = f"b-g-{secrets.token_hex(3)}", bake("gateway"), Host(lambda lab: tmp_path / lab)
     node = DesiredNode(
         GATEWAY, f"labctl-{name}-{GATEWAY}", "gateway", node_of_gateway(6080), program.tag, "shape", "content", {}, {},

@@ -16,7 +16,7 @@ from tests.vagrant.test_machines import Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.vm, pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.engine, pytest.mark.soak, pytest.mark.timeout(1200)]
 
 LAB = """\
 name: {name}

@@ -17,7 +17,7 @@ from tests.vagrant.test_machines import LABCTL, Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.soak, pytest.mark.timeout(1200)]
 
 FIRST = """\
 name: {name}
