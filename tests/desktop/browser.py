@@ -11,16 +11,23 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.requirements import BROWSERS
 
 PATIENCE = 40_000  # milliseconds
+_running: list[Browser] = []
+"""The one browser of a process: modules that import the fixture have one each, and Playwright runs once."""
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
+    if _running:
+        yield _running[0]
+        return
     path = next(filter(None, map(shutil.which, BROWSERS)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         )
+        _running.append(browser)
         yield browser
+        _running.clear()
         browser.close()
 
 

@@ -22,9 +22,12 @@ from labctl.providers.host.provider import Host
 from labctl.render.process import bake
 from tests.desktop.lab import ask
 
-pytestmark = pytest.mark.skipif(
-    not all(Path(file).is_file() for file in gateway.ON_HOST.values()), reason="no noVNC and websockify on this host"
-)
+pytestmark = [
+    pytest.mark.soak,  # beside other tests its first start was twice told that the port is taken; why is not known
+    pytest.mark.skipif(
+        not all(Path(file).is_file() for file in gateway.ON_HOST.values()), reason="no noVNC and websockify here"
+    ),
+]
 SCREEN = gateway.Screen("one", "127.0.0.1", token="to-work", view_token="to-look", password="p", view_password="v")
 
 

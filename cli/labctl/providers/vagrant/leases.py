@@ -39,7 +39,8 @@ def take_back(lab: str) -> None:
     try:
         libvirt.virsh("net-undefine", _name(lab))
     except LabctlError as error:
-        if not libvirt.gone(error):
+        # A network whose definition went while it was still being ended is called transient, and goes with its end.
+        if not libvirt.gone(error) and "transient network" not in " ".join(error.details):
             raise
 
 
