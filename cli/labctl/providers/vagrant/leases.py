@@ -39,8 +39,11 @@ def take_back(lab: str) -> None:
     try:
         libvirt.virsh("net-undefine", _name(lab))
     except LabctlError as error:
-        # A network whose definition went while it was still being ended is called transient, and goes with its end.
-        if not libvirt.gone(error) and "transient network" not in " ".join(error.details):
+        if "transient network" in " ".join(
+            error.details
+        ):  # somebody started it: without a definition it goes when it ends
+            libvirt.virsh("net-destroy", _name(lab))
+        elif not libvirt.gone(error):
             raise
 
 
