@@ -39,9 +39,8 @@ def take_back(lab: str) -> None:
     try:
         libvirt.virsh("net-undefine", _name(lab))
     except LabctlError as error:
-        if "transient network" in " ".join(
-            error.details
-        ):  # somebody started it: without a definition it goes when it ends
+        if "transient network" in " ".join(error.details):
+            # It runs and has no definition any more: it goes when it ends.
             libvirt.virsh("net-destroy", _name(lab))
         elif not libvirt.gone(error):
             raise
